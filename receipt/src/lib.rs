@@ -1,0 +1,1 @@
+//! What the leaves of the log mean.
