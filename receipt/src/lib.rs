@@ -1,1 +1,3 @@
 //! What the leaves of the log mean.
+
+pub mod json;
