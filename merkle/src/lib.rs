@@ -2,6 +2,19 @@
 //!
 //! No clock, no socket, no disk, no randomness: whatever this crate needs is an argument.
 
+pub mod bundle;
+pub mod checkpoint;
+pub mod cosign;
+pub mod frontier;
+pub mod growth;
 pub mod hash;
+pub mod key;
+pub mod note;
+pub mod proof;
+pub mod tile;
+pub mod tlogproof;
+pub mod tree;
 
+pub use frontier::Frontier;
 pub use hash::Hash;
+pub use tree::{LeafIndex, NodeId, TreeHead, TreeSize};

@@ -1,0 +1,247 @@
+//! Checkpoints: signed tree heads (C2SP tlog-checkpoint).
+//!
+//! A [`SignedCheckpoint`] is what somebody sent; a [`VerifiedCheckpoint`] can be had through a log's key alone.
+
+use std::{fmt, str::FromStr};
+
+use crate::{
+    cosign::{self, Cosignature},
+    hash::Hash,
+    key::{Algorithm, NoteSigner, VerifierKey},
+    note::{Note, NoteError},
+    tree::{TreeHead, TreeSize},
+};
+
+/// What a log is called, for ever: one line, not empty, no control character.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Origin(String);
+
+impl Origin {
+    /// The longest origin: what a subtree cosignature can carry, its length being one byte.
+    pub const BYTES_MAX: usize = 255;
+
+    /// An origin, if it has the form of one.
+    pub fn new(origin: &str) -> Result<Self, CheckpointError> {
+        if origin.is_empty() || origin.len() > Self::BYTES_MAX || origin.contains(char::is_control) {
+            return Err(CheckpointError::Origin);
+        }
+        Ok(Self(origin.to_owned()))
+    }
+
+    /// The origin as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The name of the key with which the log attests the time of its checkpoints: `<origin>/clock`.
+    pub fn clock_name(&self) -> String {
+        format!("{}/clock", self.0)
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The text of a checkpoint: origin, size, root, and extension lines, which are kept and not understood.
+///
+/// Parsing is strict: what parses prints back identically.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Which log.
+    pub origin: Origin,
+    /// Its size and root.
+    pub head: TreeHead,
+    extensions: Vec<String>,
+}
+
+impl Checkpoint {
+    /// A checkpoint without extension lines.
+    pub const fn new(origin: Origin, head: TreeHead) -> Self {
+        Self { origin, head, extensions: Vec::new() }
+    }
+
+    /// Extension lines; a Counterfoil log writes none.
+    pub fn extensions(&self) -> &[String] {
+        &self.extensions
+    }
+
+    /// Signs as the log.
+    ///
+    /// # Panics
+    /// If the signer is a cosigner.
+    pub fn sign(&self, signer: &NoteSigner) -> SignedCheckpoint {
+        let mut note = Note::new(self.to_string()).expect("a checkpoint is a note's text");
+        note.sign(signer);
+        SignedCheckpoint { checkpoint: self.clone(), note }
+    }
+}
+
+impl fmt::Display for Checkpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}\n{}\n{}", self.origin, self.head.size, self.head.root.to_base64())?;
+        self.extensions.iter().try_for_each(|line| writeln!(f, "{line}"))
+    }
+}
+
+impl FromStr for Checkpoint {
+    type Err = CheckpointError;
+
+    fn from_str(text: &str) -> Result<Self, CheckpointError> {
+        let body = text.strip_suffix('\n').ok_or(CheckpointError::Form)?;
+        let mut lines = body.split('\n');
+        let (Some(origin), Some(size), Some(root)) = (lines.next(), lines.next(), lines.next()) else {
+            return Err(CheckpointError::Form);
+        };
+        let size = size
+            .parse()
+            .ok()
+            .and_then(|number| TreeSize::new(number).ok())
+            .filter(|parsed| parsed.to_string() == size)
+            .ok_or(CheckpointError::Size)?;
+        let root = Hash::from_base64(root).map_err(|_| CheckpointError::Root)?;
+        if size == TreeSize::ZERO && root != Hash::EMPTY_ROOT {
+            return Err(CheckpointError::Root);
+        }
+        let extensions: Vec<_> = lines.map(str::to_owned).collect();
+        if extensions.iter().any(String::is_empty) {
+            return Err(CheckpointError::Form);
+        }
+        Ok(Self { origin: Origin::new(origin)?, head: TreeHead { size, root }, extensions })
+    }
+}
+
+/// A checkpoint with signature lines that nobody has checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignedCheckpoint {
+    checkpoint: Checkpoint,
+    note: Note,
+}
+
+impl SignedCheckpoint {
+    /// What the text says. Not to be trusted before [`SignedCheckpoint::verify`].
+    pub const fn unverified(&self) -> &Checkpoint {
+        &self.checkpoint
+    }
+
+    /// The note, with every signature line that came.
+    pub const fn note(&self) -> &Note {
+        &self.note
+    }
+
+    /// The same checkpoint with one cosignature more.
+    ///
+    /// # Panics
+    /// If the signer is not a cosigner.
+    pub fn cosign(&mut self, signer: &NoteSigner, time_s: u64) {
+        self.note.push(cosign::sign(&self.checkpoint, signer, time_s));
+    }
+
+    /// Checks that the log with this key signed it, and that the key's name is the origin.
+    pub fn verify(&self, log: &VerifierKey) -> Result<VerifiedCheckpoint, CheckpointError> {
+        if log.algorithm() != Algorithm::Ed25519 {
+            return Err(CheckpointError::NotALogKey);
+        }
+        if log.name().as_str() != self.checkpoint.origin.as_str() {
+            return Err(CheckpointError::OtherOrigin {
+                expected: log.name().to_string(),
+                got: self.checkpoint.origin.clone(),
+            });
+        }
+        self.note.verify(log)?;
+        Ok(VerifiedCheckpoint { signed: self.clone(), log: log.clone() })
+    }
+}
+
+impl fmt::Display for SignedCheckpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.note.fmt(f)
+    }
+}
+
+impl FromStr for SignedCheckpoint {
+    type Err = CheckpointError;
+
+    fn from_str(text: &str) -> Result<Self, CheckpointError> {
+        let note: Note = text.parse()?;
+        Ok(Self { checkpoint: note.text().parse()?, note })
+    }
+}
+
+/// A checkpoint that its log signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifiedCheckpoint {
+    signed: SignedCheckpoint,
+    log: VerifierKey,
+}
+
+impl VerifiedCheckpoint {
+    /// Which log.
+    pub const fn origin(&self) -> &Origin {
+        &self.signed.checkpoint.origin
+    }
+
+    /// Size and root that the log signed.
+    pub const fn head(&self) -> TreeHead {
+        self.signed.checkpoint.head
+    }
+
+    /// The key that it was verified with.
+    pub const fn log_key(&self) -> &VerifierKey {
+        &self.log
+    }
+
+    /// The checkpoint with every signature line that came.
+    pub const fn signed(&self) -> &SignedCheckpoint {
+        &self.signed
+    }
+
+    /// The note with the log's own lines and those of the given keys, all others stripped.
+    pub fn note_with(&self, keys: &[&VerifierKey]) -> Note {
+        let mut known = vec![&self.log];
+        known.extend_from_slice(keys);
+        self.signed.note.only(&known)
+    }
+
+    /// The newest cosignature of this key, each of whose lines must verify.
+    pub fn cosignature(&self, cosigner: &VerifierKey) -> Result<Cosignature, CheckpointError> {
+        cosign::verify(&self.signed.checkpoint, &self.signed.note, cosigner)
+    }
+}
+
+/// Why text is not a checkpoint, or not one of that log.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CheckpointError {
+    /// Not a signed note, or not signed by the key.
+    #[error(transparent)]
+    Note(#[from] NoteError),
+    /// Fewer than three lines, or an empty one.
+    #[error("a checkpoint has an origin, a size and a root, each a line, and no empty line")]
+    Form,
+    /// Not an origin.
+    #[error("an origin has 1 to 255 bytes and no control character")]
+    Origin,
+    /// Not a tree size in decimal.
+    #[error("a checkpoint's size is a decimal number of at most 2^40 without leading zeros")]
+    Size,
+    /// Not a root hash, or not that of the empty tree at size 0.
+    #[error("a checkpoint's root is a digest in base64, and at size 0 that of nothing")]
+    Root,
+    /// Another log's checkpoint.
+    #[error("the checkpoint is of {got}, not of {expected}")]
+    OtherOrigin {
+        /// Name of the log's key.
+        expected: String,
+        /// Origin in the checkpoint.
+        got: Origin,
+    },
+    /// The key given for the log is a cosigner's.
+    #[error("a log's key is a plain Ed25519 key, not a cosigner's")]
+    NotALogKey,
+    /// The key given for a cosigner is not one.
+    #[error("a cosigner's key has algorithm 0x04")]
+    NotACosignerKey,
+}
