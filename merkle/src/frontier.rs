@@ -34,7 +34,10 @@ impl Frontier {
     ///
     /// # Errors
     /// [`FrontierError::Width`] if a tile does not have the width that the size calls for.
-    pub fn from_tiles(size: TreeSize, tiles: impl IntoIterator<Item = TileTree>) -> Result<Self, FrontierError> {
+    pub fn from_tiles(
+        size: TreeSize,
+        tiles: impl IntoIterator<Item = TileTree>,
+    ) -> Result<Self, FrontierError> {
         let mut ragged = Vec::new();
         let mut tiles = tiles.into_iter();
         for (id, expected) in TileId::ragged(size) {

@@ -40,7 +40,12 @@ impl Growth {
     }
 
     /// A growth as somebody sent it, if it has as many hashes as its sizes call for.
-    pub fn new(old: TreeSize, new: TreeSize, frontier: Vec<Hash>, right: Vec<Hash>) -> Result<Self, GrowthError> {
+    pub fn new(
+        old: TreeSize,
+        new: TreeSize,
+        frontier: Vec<Hash>,
+        right: Vec<Hash>,
+    ) -> Result<Self, GrowthError> {
         let expected = (old.get().count_ones() as usize, right_of(old, new)?.len());
         let got = (frontier.len(), right.len());
         if got != expected {
@@ -73,7 +78,8 @@ impl Growth {
         while 0 < old && old < new {
             let split = new.next_power_of_two() / 2;
             if old <= split {
-                let (last, inner) = right.split_last().expect("one hash for each split right of the old tree");
+                let (last, inner) =
+                    right.split_last().expect("one hash for each split right of the old tree");
                 (right, new) = (inner, split);
                 outer.push((Side::Right, *last));
             } else {

@@ -5,11 +5,13 @@
 pub mod bundle;
 pub mod checkpoint;
 pub mod cosign;
+pub mod evidence;
 pub mod frontier;
 pub mod growth;
 pub mod hash;
 pub mod key;
 pub mod note;
+pub mod policy;
 pub mod proof;
 pub mod tile;
 pub mod tlogproof;

@@ -101,9 +101,8 @@ impl Note {
 
     /// The same text with only those lines that name one of these keys.
     pub fn only(&self, keys: &[&VerifierKey]) -> Self {
-        let known = |line: &&SignatureLine| {
-            keys.iter().any(|key| line.name == *key.name() && line.id == key.id())
-        };
+        let known =
+            |line: &&SignatureLine| keys.iter().any(|key| line.name == *key.name() && line.id == key.id());
         let signatures = self.signatures.iter().filter(known).cloned().collect();
         Self { text: self.text.clone(), signatures }
     }
@@ -251,7 +250,8 @@ mod tests {
         let line = &NOTE[NOTE.find('—').unwrap()..];
         let note: Note = format!("a\n\nb\n\n{line}").parse().unwrap();
         assert_eq!(note.text(), "a\n\nb\n");
-        for bad in ["", "a\n", "a\n\n", "\n\n", "a\n\n— \n", "a\n\n— name \n", "a\tb\n\n— n AAAAAAA=\n"] {
+        for bad in ["", "a\n", "a\n\n", "\n\n", "a\n\n— \n", "a\n\n— name \n", "a\tb\n\n— n AAAAAAA=\n"]
+        {
             assert!(bad.parse::<Note>().is_err(), "{bad:?}");
         }
         let many = line.repeat(SIGNATURES_MAX);

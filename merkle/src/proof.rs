@@ -233,7 +233,13 @@ pub(crate) fn fold_all(subtrees: &[Subtree], hashes: &[Hash]) -> Vec<Hash> {
 }
 
 /// Subtree verification of the draft: walks from `subtree` to the root, hashing what the proof gives.
-fn verify(subtree: Subtree, size: TreeSize, proof: &[Hash], hash: Hash, root: Hash) -> Result<(), ProofError> {
+fn verify(
+    subtree: Subtree,
+    size: TreeSize,
+    proof: &[Hash],
+    hash: Hash,
+    root: Hash,
+) -> Result<(), ProofError> {
     if subtree.start() == subtree.end() {
         return if !proof.is_empty() {
             Err(ProofError::TooLong)
