@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
@@ -114,6 +115,64 @@ func TestOneByte(t *testing.T) {
 			}
 			s.wants(t, check)
 		}
+	}
+}
+
+// An entry and its leaf hash forged together: each agrees with the other, and neither with the root.
+func TestForgedTogether(t *testing.T) {
+	s := newSynthetic(t, 0, nil)
+	for _, index := range []int{0, 300, testSize - 1} {
+		bundle, tile := "tile/entries/000", "tile/0/000"
+		if index == 300 {
+			bundle, tile = "tile/entries/001", "tile/0/001"
+		} else if index > 300 {
+			bundle, tile = "tile/entries/002.p/88", "tile/0/002.p/88"
+		}
+		good := s.records[index].entry
+		bad := strings.Replace(good, `"at":1`, `"at":2`, 1)
+		from, to := tlog.RecordHash([]byte(good)), tlog.RecordHash([]byte(bad))
+		s.tamper = func(path string, body []byte) []byte {
+			switch path {
+			case bundle:
+				return bytes.Replace(body, []byte(good), []byte(bad), 1)
+			case tile:
+				return bytes.Replace(body, from[:], to[:], 1)
+			}
+			return body
+		}
+		s.wants(t, "tiles")
+	}
+}
+
+// Three levels of tiles: 70,000 leaves, nothing but their hashes.
+func TestTilesDeep(t *testing.T) {
+	const size = 70_000
+	s := &synthetic{t: t, files: make(map[string][]byte)}
+	for i := range int64(size) {
+		stored, err := tlog.StoredHashes(i, []byte{byte(i >> 16), byte(i >> 8), byte(i)}, s.reader())
+		ok(t, err)
+		s.hashes = append(s.hashes, stored...)
+	}
+	for _, tile := range tlog.NewTiles(torchwood.TileHeight, 0, size) {
+		data, err := tlog.ReadTileData(tile, s.reader())
+		ok(t, err)
+		s.files[torchwood.TilePath(tile)] = data
+	}
+	server := httptest.NewServer(s)
+	defer server.Close()
+	check := func() error {
+		w := walk{site: newSite(context.Background(), server.URL), tree: s.tree(size)}
+		_, err := w.tiles()
+		return err
+	}
+	ok(t, check())
+	for _, path := range []string{"tile/0/000", "tile/0/255", "tile/0/272", "tile/0/273.p/112", "tile/1/000", "tile/1/001.p/17", "tile/2/000.p/1"} {
+		last := len(s.files[path]) - 1
+		s.files[path][last] ^= 1
+		if err := check(); exitCode(err) != 1 {
+			t.Errorf("%s changed: %v", path, err)
+		}
+		s.files[path][last] ^= 1
 	}
 }
 
