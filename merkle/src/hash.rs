@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 ///
 /// Prints as 64 lower-case hex digits; [`Hash::to_base64`] gives the form that notes and proofs use.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Hash([u8; Hash::BYTES]);
+pub struct Hash([u8; Self::BYTES]);
 
 impl Hash {
     /// Length of a digest in bytes.
