@@ -1,7 +1,7 @@
 //! A strict JSON reader: a small borrowed tree in which every value knows its exact text.
 //!
 //! Stricter than RFC 8259 where two readers could differ: no duplicate keys, no nesting beyond a stated depth, no lone
-//! surrogates, nothing after the value. Numbers stay text. [`field`] reads the tree into types, [`write`] prints.
+//! surrogates, nothing after the value. Numbers stay text. [`field`] reads the tree into types, [`mod@write`] prints.
 
 pub mod field;
 mod parser;

@@ -19,7 +19,7 @@ pub struct Field<'p, 'a> {
 
 #[derive(Clone, Copy, Debug)]
 struct Place<'p> {
-    above: Option<&'p Place<'p>>,
+    above: Option<&'p Self>,
     step: Step<'p>,
 }
 
@@ -106,9 +106,11 @@ impl<'p, 'a> Field<'p, 'a> {
         self.value.boolean().ok_or_else(|| self.not("true or false"))
     }
 
-    /// A string that [`FromStr`] reads; `form` says what it should have been.
-    pub fn form<T: FromStr>(&self, form: &'static str) -> Result<T, FieldError> {
-        self.string()?.parse().map_err(|_| self.error(Reason::Form { form, got: quoted(self.value.raw()) }))
+    /// A string that [`FromStr`] reads.
+    pub fn parse<T: FromStr<Err: fmt::Display>>(&self) -> Result<T, FieldError> {
+        self.string()?.parse().map_err(|why: T::Err| {
+            self.error(Reason::Form { got: quoted(self.value.raw()), why: why.to_string() })
+        })
     }
 
     /// A string of a closed list.
@@ -268,12 +270,12 @@ pub enum Reason {
     #[error("contains a control character")]
     Control,
     /// A text that is not of the form that is due.
-    #[error("must be {form}, is {got}")]
+    #[error("{got} is refused: {why}")]
     Form {
-        /// What is due.
-        form: &'static str,
         /// What is there.
         got: String,
+        /// What its type says against it.
+        why: String,
     },
     /// A code that is not on the list.
     #[error("{got} is none of {}", .codes.join(", "))]

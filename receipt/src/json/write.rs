@@ -101,6 +101,13 @@ impl ObjectWriter<'_> {
         self.member(name).push_str("null");
     }
 
+    /// A member that is written only if there is a value: `some("n", Some(7), ObjectWriter::integer)`.
+    pub fn some<T>(&mut self, name: &str, value: Option<T>, write: impl FnOnce(&mut Self, &str, T)) {
+        if let Some(value) = value {
+            write(self, name, value);
+        }
+    }
+
     /// A member that is an object.
     pub fn object(&mut self, name: &str, fill: impl FnOnce(&mut ObjectWriter<'_>)) {
         write_object(self.member(name), fill);
