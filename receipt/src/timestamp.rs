@@ -1,0 +1,32 @@
+//! Moments in milliseconds since 1970, UTC.
+
+use std::fmt;
+
+use crate::json::INTEGER_MAX;
+
+/// A moment: milliseconds since 1970-01-01T00:00:00Z. At most 2^53 - 1, which is some time in the year 287396.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(u64);
+
+impl Timestamp {
+    /// The moment that many milliseconds after 1970; `None` beyond 2^53 - 1.
+    pub const fn from_millis(millis: u64) -> Option<Self> {
+        if millis <= INTEGER_MAX { Some(Self(millis)) } else { None }
+    }
+
+    /// Milliseconds since 1970.
+    pub const fn millis(self) -> u64 {
+        self.0
+    }
+
+    /// Whole seconds since 1970, rounded down: the time in checkpoints' cosignatures.
+    pub const fn seconds(self) -> u64 {
+        self.0 / 1000
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
