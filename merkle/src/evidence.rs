@@ -72,7 +72,8 @@ impl ForkEvidence {
                 Ok(())
             };
         };
-        if a.size >= b.size {
+        // The growth's own sizes, or it would say what the tree was at some other size.
+        if a.size >= b.size || (a.size, b.size) != (growth.old(), growth.new_size()) {
             return Err(EvidenceError::Kind);
         }
         if growth.new_root() != b.root {
@@ -116,7 +117,7 @@ impl FromStr for ForkEvidence {
         line(&mut rest)?.strip_prefix("origin ").ok_or_else(form)?;
         let (a, b) = (note(&mut rest, "a")?, note(&mut rest, "b")?);
         let parsed = match kind {
-            "same-size" => Self { a, b, growth: None },
+            "same-size" => Self::same_size(a, b),
             "consistency" => {
                 let (old, new) = (a.unverified().head.size, b.unverified().head.size);
                 let (frontier, right) = (hashes(&mut rest, "frontier")?, hashes(&mut rest, "right")?);

@@ -54,6 +54,16 @@ impl Growth {
         Ok(Self { old, new, frontier, right })
     }
 
+    /// The smaller size.
+    pub const fn old(&self) -> TreeSize {
+        self.old
+    }
+
+    /// The larger size.
+    pub const fn new_size(&self) -> TreeSize {
+        self.new
+    }
+
     /// Hashes of the complete subtrees of the first `old` leaves, largest first.
     pub fn frontier(&self) -> &[Hash] {
         &self.frontier
