@@ -116,6 +116,8 @@ impl ConsistencyProof {
     }
 
     /// Checks that the tree `new_root` starts with the tree `old_root`.
+    ///
+    /// Every tree starts with the empty one, so from size 0 this says nothing about a `new_root` of another size.
     pub fn verify(&self, old_root: Hash, new_root: Hash) -> Result<(), ProofError> {
         verify(Subtree::whole(self.old), self.new, &self.hashes, old_root, new_root)
     }
@@ -147,6 +149,12 @@ impl SubtreeProof {
     pub fn from_nodes(subtree: Subtree, size: TreeSize, hashes: &[Hash]) -> Result<Self, TreeError> {
         check_within(subtree, size)?;
         Ok(Self { subtree, size, hashes: fold_all(&siblings(subtree, size), hashes) })
+    }
+
+    /// A proof as somebody sent it: nothing is checked but its place in the tree.
+    pub fn new(subtree: Subtree, size: TreeSize, hashes: Vec<Hash>) -> Result<Self, TreeError> {
+        check_within(subtree, size)?;
+        Ok(Self { subtree, size, hashes })
     }
 
     /// The proof's hashes.
@@ -245,6 +253,8 @@ fn verify(
             Err(ProofError::TooLong)
         } else if hash != Hash::EMPTY_ROOT {
             Err(ProofError::SubtreeMismatch { expected: hash, computed: Hash::EMPTY_ROOT })
+        } else if size == TreeSize::ZERO && root != Hash::EMPTY_ROOT {
+            Err(ProofError::RootMismatch { expected: root, computed: Hash::EMPTY_ROOT })
         } else {
             Ok(())
         };
