@@ -106,7 +106,9 @@ impl FromStr for Checkpoint {
             return Err(CheckpointError::Root);
         }
         let extensions: Vec<_> = lines.map(str::to_owned).collect();
-        if extensions.iter().any(String::is_empty) {
+        // A note's text has no such characters either, so whatever parses can be signed.
+        let malformed = |line: &String| line.is_empty() || line.contains(|c| c < ' ');
+        if extensions.iter().any(malformed) {
             return Err(CheckpointError::Form);
         }
         Ok(Self { origin: Origin::new(origin)?, head: TreeHead { size, root }, extensions })
@@ -218,8 +220,10 @@ pub enum CheckpointError {
     /// Not a signed note, or not signed by the key.
     #[error(transparent)]
     Note(#[from] NoteError),
-    /// Fewer than three lines, or an empty one.
-    #[error("a checkpoint has an origin, a size and a root, each a line, and no empty line")]
+    /// Fewer than three lines, an empty one, or one with control characters.
+    #[error(
+        "a checkpoint has an origin, a size and a root, each a line, no empty line and no control character"
+    )]
     Form,
     /// Not an origin.
     #[error("an origin has 1 to 255 bytes and no control character")]
