@@ -72,7 +72,8 @@ impl Frontier {
     /// The hash of a node, if it lies in one of the ragged tiles.
     pub fn node(&self, node: NodeId) -> Option<Hash> {
         let id = TileId::of(node);
-        (id.index == self.ragged_index(id.level)).then(|| self.tile(id.level)?.tree_node(node)).flatten()
+        let tile = self.tile(id.level)?;
+        if id.index == self.ragged_index(id.level) { tile.tree_node(node) } else { None }
     }
 
     /// The ragged tile of a level, if it has any hash.

@@ -38,6 +38,9 @@ impl TileId {
 
     /// How many hashes this tile has in a tree of that size: 0 to 256.
     pub const fn width(self, size: TreeSize) -> u64 {
+        if self.level > TILE_LEVEL_MAX {
+            return 0;
+        }
         let hashes = size.get() >> (TILE_LEVELS * self.level);
         let before = self.index.saturating_mul(TILE_WIDTH);
         let width = hashes.saturating_sub(before);
@@ -121,6 +124,9 @@ impl TileTree {
 
     /// The node `level` (0 to 8) levels above the lowest hashes, if its leaves are all there.
     pub fn node(&self, level: u8, index: u16) -> Option<Hash> {
+        if level > TILE_LEVELS {
+            return None;
+        }
         let last_leaf = ((u32::from(index) + 1) << level) - 1;
         if last_leaf >= u32::from(self.width) {
             return None;
