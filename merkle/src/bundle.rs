@@ -36,14 +36,14 @@ pub fn parse_bundle(bundle: &[u8]) -> Result<Vec<&[u8]>, BundleError> {
     let mut items = Vec::new();
     let mut rest = bundle;
     while !rest.is_empty() {
+        if items.len() as u64 == TILE_WIDTH {
+            return Err(BundleError::TooMany);
+        }
         let (item, after) = split_item(rest).ok_or(BundleError::Truncated { item: items.len() })?;
         items.push(item);
         rest = after;
     }
-    match items.len() as u64 {
-        1..=TILE_WIDTH => Ok(items),
-        _ => Err(BundleError::Count { got: items.len() }),
-    }
+    if items.is_empty() { Err(BundleError::Empty) } else { Ok(items) }
 }
 
 /// The first item and what follows it, if it is all there.
@@ -62,12 +62,12 @@ pub enum BundleError {
         /// Position of that item.
         item: usize,
     },
-    /// None, or more than 256 items.
-    #[error("a bundle has 1 to 256 items, not {got}")]
-    Count {
-        /// How many there were.
-        got: usize,
-    },
+    /// No items.
+    #[error("a bundle has at least one item")]
+    Empty,
+    /// Bytes after 256 items.
+    #[error("a bundle has at most 256 items")]
+    TooMany,
 }
 
 #[cfg(test)]
@@ -86,8 +86,8 @@ mod tests {
                 assert_eq!(parse_bundle(&bundle[..end]), Err(BundleError::Truncated { item }));
             }
         }
-        assert_eq!(parse_bundle(&[]), Err(BundleError::Count { got: 0 }));
+        assert_eq!(parse_bundle(&[]), Err(BundleError::Empty));
         assert_eq!(parse_bundle(&[0; 512]).unwrap().len(), 256);
-        assert_eq!(parse_bundle(&[0; 514]), Err(BundleError::Count { got: 257 }));
+        assert_eq!(parse_bundle(&[0; 513]), Err(BundleError::TooMany));
     }
 }
