@@ -12,7 +12,7 @@ use crate::{
 /// The longest policy that is read.
 pub const POLICY_BYTES_MAX: usize = 256 * 1024;
 
-/// The most members that a policy's groups may nest; the specification demands 32 of each kind.
+/// The most witnesses and groups together, and so the deepest nesting; the specification demands 32 of each kind.
 const NAMES_MAX: usize = 1024;
 
 /// A parsed policy.
@@ -64,7 +64,7 @@ impl Quorum {
 pub struct Accepted {
     /// The checkpoint, verified with the key of its log.
     pub checkpoint: VerifiedCheckpoint,
-    /// Cosignatures of the policy's witnesses, in its order; the clock is not among them.
+    /// Cosignatures of the policy's witnesses, in its order; no log's clock is among them.
     pub witnesses: Vec<Cosignature>,
     /// When the log itself says it made the checkpoint, if the policy lists its clock.
     pub clock: Option<Cosignature>,
@@ -107,7 +107,7 @@ impl Policy {
             *has_signed = true;
             if is_clock_of(&listed.key, &log.key) {
                 clock = Some(cosignature);
-            } else {
+            } else if !is_clock(&listed.key, &self.logs) {
                 witnesses.push(cosignature);
             }
         }
@@ -122,6 +122,10 @@ fn is_clock_of(key: &VerifierKey, log: &VerifierKey) -> bool {
     key.name().as_str().strip_suffix("/clock") == Some(log.name().as_str())
 }
 
+fn is_clock(key: &VerifierKey, logs: &[Listed]) -> bool {
+    logs.iter().any(|log| is_clock_of(key, &log.key))
+}
+
 impl FromStr for Policy {
     type Err = PolicyError;
 
@@ -130,7 +134,7 @@ impl FromStr for Policy {
             return Err(PolicyError::TooLong { got: text.len() });
         }
         let mut parser = Parser::default();
-        for (index, line) in text.lines().enumerate() {
+        for (index, line) in text.split('\n').enumerate() {
             parser.line(line).map_err(|reason| PolicyError::Line { number: index + 1, reason })?;
         }
         parser.finish()
@@ -227,9 +231,8 @@ impl Parser {
 
     fn finish(self) -> Result<Policy, PolicyError> {
         let quorum = self.quorum.ok_or(PolicyError::QuorumMissing)?;
-        let own_clock = |key: &VerifierKey| self.logs.iter().any(|log| is_clock_of(key, &log.key));
         for (index, (name, listed)) in self.witnesses.iter().enumerate() {
-            if own_clock(&listed.key) && quorum.counts(index) {
+            if is_clock(&listed.key, &self.logs) && quorum.counts(index) {
                 return Err(PolicyError::ClockCounted { name: name.clone() });
             }
             if self.logs.iter().any(|log| log.key.as_bytes() == listed.key.as_bytes()) {
@@ -441,6 +444,7 @@ mod tests {
             ("quorum nobody".to_owned(), 1),
             ("cosigner a".to_owned(), 1),
             ("quorum\u{b} none".to_owned(), 1),
+            ("\nquorum none\r\n".to_owned(), 2),
         ] {
             match text.parse::<Policy>() {
                 Err(PolicyError::Line { number, .. }) => assert_eq!(number, bad_line, "{text}"),
