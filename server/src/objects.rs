@@ -1,0 +1,333 @@
+//! The one door to the object store: what is durable when, and what is found rather than made.
+//!
+//! Contract. [`Objects::create`] is atomic and durable: once it says *made*, the object and its name survive a power
+//! cut. An object never changes: same name, same bytes, for ever. Any error means that the outcome is unknown.
+//! *Found is not durable*: `object_store` syncs nothing when an object exists already, so what is found counts only
+//! after it was synced here, with every directory above it.
+//!
+//! Calls block; they must not run on a thread of an asynchronous runtime. [`Objects::fetch`] is the exception.
+
+use std::{
+    fs::{self, File, TryLockError},
+    io,
+    path::{Path as FsPath, PathBuf},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use futures::executor::block_on;
+use object_store::{
+    ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload, local::LocalFileSystem, path::Path,
+};
+
+const LOCK_FILE: &str = "lock";
+const COMMITS: &str = "commit";
+
+/// The name of the published checkpoint's object.
+pub const CHECKPOINT: &str = "checkpoint";
+
+/// A data directory, held by this process alone.
+pub struct Objects {
+    root: PathBuf,
+    /// Syncs what it writes, and the directories that it makes.
+    durable: Arc<LocalFileSystem>,
+    /// Syncs nothing: for what can be made again.
+    plain: LocalFileSystem,
+    /// Held while this lives; the lock goes with the file.
+    _lock: Option<File>,
+}
+
+/// What became of a create.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Created {
+    /// The object is new and durable.
+    Made,
+    /// An object of that name was there.
+    Found,
+}
+
+impl Objects {
+    /// Makes a data directory; it must not exist, or be empty.
+    pub fn init(root: &FsPath) -> Result<Self, StoreError> {
+        let failed = |source| StoreError::Directory { path: root.to_owned(), source };
+        fs::create_dir_all(root).map_err(failed)?;
+        if fs::read_dir(root).map_err(failed)?.next().is_some() {
+            return Err(StoreError::NotEmpty { path: root.to_owned() });
+        }
+        let parent = root.canonicalize().map_err(failed)?;
+        for directory in parent.ancestors() {
+            // Those above may belong to others and be unreadable; what matters is the new names.
+            if let Ok(directory) = File::open(directory) {
+                directory.sync_all().map_err(failed)?;
+            }
+        }
+        Self::open(root)
+    }
+
+    /// Opens a data directory for writing, which one process at a time can do, and sweeps what a killed writer left
+    /// half-written.
+    pub fn open(root: &FsPath) -> Result<Self, StoreError> {
+        let failed = |source| StoreError::Directory { path: root.to_owned(), source };
+        let lock = File::options()
+            .create(true)
+            .append(true)
+            .open(root.join(LOCK_FILE))
+            .map_err(failed)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(StoreError::InUse { path: root.to_owned() }),
+            Err(TryLockError::Error(source)) => return Err(failed(source)),
+        }
+        let objects = Self { _lock: Some(lock), ..Self::open_read_only(root)? };
+        objects.sweep().map_err(failed)?;
+        Ok(objects)
+    }
+
+    /// Opens a data directory for reading, while another process may write to it.
+    pub fn open_read_only(root: &FsPath) -> Result<Self, StoreError> {
+        let local = || {
+            LocalFileSystem::new_with_prefix(root)
+                .map_err(|source| StoreError::Object { name: root.display().to_string(), source })
+        };
+        let (durable, plain) = (Arc::new(local()?.with_fsync(true)), local()?);
+        Ok(Self { root: root.to_owned(), durable, plain, _lock: None })
+    }
+
+    /// Creates an object durably, if there is none of that name.
+    pub fn create(&self, name: &str, bytes: Bytes) -> Result<Created, StoreError> {
+        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        match block_on(self.durable.put_opts(&Path::from(name), PutPayload::from_bytes(bytes), options)) {
+            Ok(_) => Ok(Created::Made),
+            Err(object_store::Error::AlreadyExists { .. }) => Ok(Created::Found),
+            Err(source) => Err(StoreError::Object { name: name.to_owned(), source }),
+        }
+    }
+
+    /// Creates an object durably, or makes the one that is there durable, if it has these very bytes.
+    pub fn create_or_compare(&self, name: &str, bytes: Bytes) -> Result<(), StoreError> {
+        if self.create(name, bytes.clone())? == Created::Made {
+            return Ok(());
+        }
+        let found = self.get(name)?.ok_or_else(|| StoreError::Missing { name: name.to_owned() })?;
+        if found != bytes {
+            return Err(StoreError::Differs { name: name.to_owned() });
+        }
+        self.sync_found(name)
+    }
+
+    /// Replaces an object that can be made again. Nothing is synced.
+    pub fn put_plain(&self, name: &str, bytes: Bytes) -> Result<(), StoreError> {
+        block_on(self.plain.put(&Path::from(name), PutPayload::from_bytes(bytes)))
+            .map(drop)
+            .map_err(|source| StoreError::Object { name: name.to_owned(), source })
+    }
+
+    /// An object's bytes, if it is there.
+    pub fn get(&self, name: &str) -> Result<Option<Bytes>, StoreError> {
+        block_on(self.fetch(name))
+    }
+
+    /// As [`Objects::get`], for asynchronous callers.
+    pub async fn fetch(&self, name: &str) -> Result<Option<Bytes>, StoreError> {
+        let failed = |source| StoreError::Object { name: name.to_owned(), source };
+        match self.durable.get(&Path::from(name)).await {
+            Ok(found) => found.bytes().await.map(Some).map_err(failed),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(source) => Err(failed(source)),
+        }
+    }
+
+    /// Deletes an object, if it is there; the deletion may be undone by a power cut.
+    pub fn delete(&self, name: &str) -> Result<(), StoreError> {
+        match block_on(self.durable.delete(&Path::from(name))) {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(source) => Err(StoreError::Object { name: name.to_owned(), source }),
+        }
+    }
+
+    /// Syncs an object that was found rather than made, and every directory from it up to the root.
+    pub fn sync_found(&self, name: &str) -> Result<(), StoreError> {
+        let path = self.root.join(name);
+        let failed = |source| StoreError::Sync { name: name.to_owned(), source };
+        File::open(&path).and_then(|file| file.sync_all()).map_err(failed)?;
+        for directory in path.ancestors().skip(1) {
+            File::open(directory).and_then(|file| file.sync_all()).map_err(failed)?;
+            if directory == self.root {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Numbers of the commit records that are there, in rising order.
+    pub fn commit_numbers(&self) -> Result<Vec<u64>, StoreError> {
+        let directory = self.root.join(COMMITS);
+        let failed = |source| StoreError::Directory { path: directory.clone(), source };
+        let names = match fs::read_dir(&directory) {
+            Ok(names) => names,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(source) => return Err(failed(source)),
+        };
+        let mut numbers = Vec::new();
+        for name in names {
+            let name = name.map_err(failed)?.file_name();
+            let number = name.to_str().and_then(|name| name.parse().ok());
+            match number {
+                Some(number) if *name == *commit_name(number).trim_start_matches("commit/") => {
+                    numbers.push(number);
+                }
+                // A staging file of a writer at work, or of one that was killed.
+                _ if name.to_string_lossy().contains('#') => {}
+                _ => return Err(StoreError::Stranger { path: directory.join(name) }),
+            }
+        }
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+
+    /// Renames an object out of the way, durably; only for a commit record that nobody was told of.
+    pub fn set_aside(&self, name: &str) -> Result<String, StoreError> {
+        let aside = format!("set-aside/{}", name.replace('/', "-"));
+        let bytes = self.get(name)?.ok_or_else(|| StoreError::Missing { name: name.to_owned() })?;
+        self.create_or_compare(&aside, bytes)?;
+        self.delete(name)?;
+        self.sync_directory_of(name)?;
+        Ok(aside)
+    }
+
+    fn sync_directory_of(&self, name: &str) -> Result<(), StoreError> {
+        let path = self.root.join(name);
+        let directory = path.parent().unwrap_or(&self.root);
+        let failed = |source| StoreError::Sync { name: name.to_owned(), source };
+        File::open(directory).and_then(|file| file.sync_all()).map_err(failed)
+    }
+
+    /// Removes staging files (`name#digits`), which `object_store` can neither list nor name.
+    fn sweep(&self) -> io::Result<()> {
+        let mut directories = vec![self.root.clone()];
+        while let Some(directory) = directories.pop() {
+            for item in fs::read_dir(directory)? {
+                let item = item?;
+                if item.file_type()?.is_dir() {
+                    directories.push(item.path());
+                } else if is_staging(&item.file_name().to_string_lossy()) {
+                    fs::remove_file(item.path())?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_staging(name: &str) -> bool {
+    name.rsplit_once('#').is_some_and(|(_, digits)| {
+        !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit())
+    })
+}
+
+/// The name of a commit record: `commit/<20 digits>`.
+pub fn commit_name(number: u64) -> String {
+    format!("{COMMITS}/{number:020}")
+}
+
+/// The name of the marker that a commit record was never told of: `never-told/<20 digits>`.
+pub fn never_told_name(number: u64) -> String {
+    format!("never-told/{number:020}")
+}
+
+/// What the store did not do. Unless said otherwise the outcome is unknown: recover before anything else.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The data directory cannot be used.
+    #[error("directory {}: {source}", path.display())]
+    Directory {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Another process holds the data directory.
+    #[error("another server is running on {}", path.display())]
+    InUse {
+        /// Which.
+        path: PathBuf,
+    },
+    /// A new log's directory has something in it.
+    #[error("{} is not empty: a log is made in a directory of its own", path.display())]
+    NotEmpty {
+        /// Which.
+        path: PathBuf,
+    },
+    /// A file that nobody of ours put there.
+    #[error("{} does not belong there", path.display())]
+    Stranger {
+        /// Which.
+        path: PathBuf,
+    },
+    /// Reading or writing an object failed.
+    #[error("object {name}: {source}")]
+    Object {
+        /// Which.
+        name: String,
+        /// Why.
+        source: object_store::Error,
+    },
+    /// Syncing an object failed.
+    #[error("syncing {name}: {source}")]
+    Sync {
+        /// Which.
+        name: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// An object that must be there is not.
+    #[error("object {name} is missing")]
+    Missing {
+        /// Which.
+        name: String,
+    },
+    /// An object that never changes has other bytes than it must have.
+    #[error("object {name} is there with other bytes")]
+    Differs {
+        /// Which.
+        name: String,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_never_changes() {
+        let directory = tempfile::tempdir().unwrap();
+        let objects = Objects::init(&directory.path().join("data")).unwrap();
+        let bytes = Bytes::from_static(b"tile");
+        assert_eq!(objects.create("tile/0/000", bytes.clone()).unwrap(), Created::Made);
+        assert_eq!(objects.create("tile/0/000", Bytes::from_static(b"other")).unwrap(), Created::Found);
+        assert_eq!(objects.get("tile/0/000").unwrap(), Some(bytes.clone()));
+        objects.create_or_compare("tile/0/000", bytes).unwrap();
+        let differs = objects.create_or_compare("tile/0/000", Bytes::from_static(b"other"));
+        assert!(matches!(differs, Err(StoreError::Differs { .. })));
+        assert_eq!(objects.get("tile/0/001").unwrap(), None);
+    }
+
+    /// One writer at a time; leftovers of a killed one are swept under the lock, and are never taken for commits.
+    #[test]
+    fn the_directory_has_one_writer() {
+        let directory = tempfile::tempdir().unwrap();
+        let objects = Objects::init(directory.path()).unwrap();
+        assert!(matches!(Objects::open(directory.path()), Err(StoreError::InUse { .. })));
+        assert!(matches!(Objects::init(directory.path()), Err(StoreError::NotEmpty { .. })));
+        objects.create(&commit_name(7), Bytes::new()).unwrap();
+        let staging = directory.path().join("commit/00000000000000000008#1");
+        fs::write(&staging, b"torn").unwrap();
+        assert_eq!(objects.commit_numbers().unwrap(), [7]);
+        drop(objects);
+        let objects = Objects::open(directory.path()).unwrap();
+        assert!(!staging.exists());
+        fs::write(directory.path().join("commit/notes.txt"), b"").unwrap();
+        assert!(matches!(objects.commit_numbers(), Err(StoreError::Stranger { .. })));
+    }
+}

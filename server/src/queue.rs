@@ -1,0 +1,164 @@
+//! Between the many that admit and the one that sequences.
+
+use std::{
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use counterfoil_merkle::LeafIndex;
+use tokio::sync::oneshot;
+
+use crate::{driver::Batch, sequencer::Admitted};
+
+/// The most entries of a batch.
+pub const BATCH_ENTRIES_MAX: usize = 2048;
+
+/// The most bytes of statements in a batch; one statement more may go above it.
+pub const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// An admitted record that waits for its place.
+pub struct Submission {
+    /// What was admitted.
+    pub admitted: Admitted,
+    /// Where the answer goes.
+    pub reply: oneshot::Sender<Outcome>,
+}
+
+/// What became of a submission. A submission whose sender is dropped has no known outcome: it may be in the log.
+pub enum Outcome {
+    /// It is in the log, durable and published.
+    Appended {
+        /// The batch that it is in.
+        batch: Arc<Batch>,
+        /// Which of the batch's leaves it is.
+        position: usize,
+    },
+    /// The same record was in the log before, or came twice at once.
+    Known {
+        /// Where it is.
+        index: LeafIndex,
+    },
+}
+
+/// The queue: bounded, and closed while the log cannot be written to.
+pub struct Queue {
+    state: Mutex<State>,
+    ready: Condvar,
+    capacity: usize,
+}
+
+struct State {
+    pending: Vec<Submission>,
+    open: bool,
+    shutdown: bool,
+}
+
+/// What there is to do.
+pub enum Taken {
+    /// Submissions in the order they came.
+    Batch(Vec<Submission>),
+    /// None came in time.
+    Idle,
+    /// Nothing is left and nothing will come.
+    Shutdown,
+}
+
+impl Queue {
+    /// A closed queue for that many submissions.
+    pub const fn new(capacity: usize) -> Self {
+        let state = State { pending: Vec::new(), open: false, shutdown: false };
+        Self { state: Mutex::new(state), ready: Condvar::new(), capacity }
+    }
+
+    /// Puts submissions in, all or none.
+    pub fn submit(&self, submissions: Vec<Submission>) -> Result<(), SubmitError> {
+        let mut state = self.lock();
+        if !state.open || state.shutdown {
+            return Err(SubmitError::Closed);
+        }
+        if state.pending.len() + submissions.len() > self.capacity {
+            return Err(SubmitError::Full);
+        }
+        state.pending.extend(submissions);
+        drop(state);
+        self.ready.notify_one();
+        Ok(())
+    }
+
+    /// How many wait.
+    pub fn depth(&self) -> usize {
+        self.lock().pending.len()
+    }
+
+    /// Takes the next batch; waits for the first submission until `deadline`.
+    pub fn take(&self, deadline: Instant) -> Taken {
+        let mut state = self.lock();
+        while state.pending.is_empty() {
+            if state.shutdown {
+                return Taken::Shutdown;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left == Duration::ZERO {
+                return Taken::Idle;
+            }
+            state = self.ready.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        let mut bytes = 0;
+        let mut count = 0;
+        for submission in state.pending.iter().take(BATCH_ENTRIES_MAX) {
+            if bytes >= BATCH_BYTES_MAX {
+                break;
+            }
+            bytes += submission.admitted.statement.len();
+            count += 1;
+        }
+        Taken::Batch(state.pending.drain(..count).collect())
+    }
+
+    /// Lets submissions in.
+    pub fn open(&self) {
+        self.lock().open = true;
+    }
+
+    /// Keeps submissions out and drops those that wait: nothing was promised to them.
+    pub fn close(&self) {
+        let mut state = self.lock();
+        state.open = false;
+        state.pending.clear();
+    }
+
+    /// Lets nothing more in; what waits is still sequenced.
+    pub fn shut_down(&self) {
+        self.lock().shutdown = true;
+        self.ready.notify_all();
+    }
+
+    /// Waits for [`Queue::shut_down`].
+    pub fn wait_for_shut_down(&self) {
+        let mut state = self.lock();
+        while !state.shutdown {
+            state = self.ready.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Whether [`Queue::shut_down`] was called.
+    pub fn is_shut_down(&self) -> bool {
+        self.lock().shutdown
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Why a submission was not taken. Nothing was stored or promised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SubmitError {
+    /// As many wait as may.
+    #[error("the queue is full")]
+    Full,
+    /// The log cannot be written to now.
+    #[error("the log is not being written to")]
+    Closed,
+}

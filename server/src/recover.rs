@@ -1,0 +1,346 @@
+//! How the log is found again at every start, and after any error whose outcome is unknown.
+//!
+//! [`load`] only reads: the retained commits from the newest back along their digests, the full tiles and bundles
+//! below them, and the edge that they lead to. [`recover`] then makes durable what it found, checks the guard, and
+//! settles the end of the chain with an empty commit of its own.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use counterfoil_merkle::{
+    Frontier, Hash, TreeHead, TreeSize,
+    bundle::parse_bundle,
+    tile::{TILE_WIDTH, TileId, TileKind, TilePath, TileTree},
+};
+use counterfoil_receipt::{Entry, Id, Timestamp};
+use futures::executor::block_on;
+
+use crate::{
+    commit::{CommitError, CommitRecord, Item},
+    guard::{Guard, GuardError, Mark},
+    objects::{Created, Objects, StoreError, commit_name, never_told_name},
+    sequencer::Sequencer,
+    tiles::{Edge, ReadError, Tiles},
+};
+
+/// How often another writer's commit is followed before giving up.
+const ATTEMPTS: usize = 3;
+
+/// A commit record that is still in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retained {
+    /// Its number.
+    pub number: u64,
+    /// The log's size after it.
+    pub size: TreeSize,
+}
+
+/// The log as its objects have it. Nothing was written.
+pub struct Loaded {
+    /// The chain of retained commits, oldest first. Never empty.
+    pub chain: Vec<Retained>,
+    /// Commits below a gap of the chain, whose deletion a power cut undid.
+    pub leftovers: Vec<u64>,
+    /// Digest of the newest commit.
+    pub digest: Hash,
+    /// The edge after the newest commit.
+    pub edge: Edge,
+    /// Full tiles and bundles that the retained commits fill: all that may not be durable yet.
+    pub filled: Vec<(TilePath, Bytes)>,
+    /// The latest time in the retained entries.
+    pub at: Option<Timestamp>,
+}
+
+impl Loaded {
+    /// The newest commit.
+    pub fn newest(&self) -> Retained {
+        *self.chain.last().expect("a log has a commit")
+    }
+}
+
+/// Reads the log from a store.
+pub fn load(objects: &Arc<Objects>) -> Result<Loaded, RecoverError> {
+    let (mut numbers, tiles) = (objects.commit_numbers()?, Tiles::new(Arc::clone(objects)));
+    let newest = numbers.pop().ok_or(RecoverError::Empty)?;
+    let mut records = vec![read_commit(objects, newest)?];
+    while let Some(number) = numbers.pop_if(|number| *number + 1 == records[records.len() - 1].header.number) {
+        let record = read_commit(objects, number)?;
+        let next = &records[records.len() - 1].header;
+        if record.digest != next.previous {
+            return Err(RecoverError::Chain { number: next.number });
+        }
+        records.push(record);
+    }
+    records.reverse();
+    let mut edge = block_on(edge_below(&tiles, records[0].header.old))?;
+    let mut filled = Vec::new();
+    let mut at = None;
+    for record in &records {
+        replay(record, &mut edge, &mut filled, &mut at)?;
+    }
+    let chain = records
+        .iter()
+        .map(|record| Retained { number: record.header.number, size: record.header.new.size })
+        .collect();
+    let digest = records[records.len() - 1].digest;
+    Ok(Loaded { chain, leftovers: numbers, digest, edge, filled, at })
+}
+
+fn read_commit(objects: &Objects, number: u64) -> Result<CommitRecord, RecoverError> {
+    let bytes = objects.get(&commit_name(number))?.ok_or(RecoverError::Chain { number })?;
+    let never_told = || objects.get(&never_told_name(number)).is_ok_and(|marker| marker.is_some());
+    let record = CommitRecord::parse(&bytes).map_err(|error| RecoverError::Commit {
+        number,
+        error,
+        never_told: never_told(),
+    })?;
+    if record.header.number == number { Ok(record) } else { Err(RecoverError::Chain { number }) }
+}
+
+/// The edge below the oldest retained commit, from full tiles and from the full or partial bundle at its end.
+async fn edge_below(tiles: &Tiles, head: TreeHead) -> Result<Edge, RecoverError> {
+    let mut ragged = Vec::new();
+    let mut items = Vec::new();
+    for (tile, width) in TileId::ragged(head.size) {
+        ragged.push(if tile.level == 0 {
+            items = ragged_items(tiles, tile.index, width).await?;
+            TileTree::from_hashes(items.iter().map(|item| Hash::leaf(&item.entry)))
+        } else {
+            let mut tree = TileTree::new();
+            for below in tile.index * TILE_WIDTH..tile.index * TILE_WIDTH + width {
+                let path = TilePath::full(TileKind::Hashes(tile.level - 1), below);
+                let bytes = tiles.full(path.kind, below).await?;
+                let full = TileTree::from_bytes(&bytes).map_err(|error| ReadError::Tile { path, error })?;
+                tree.push(full.root().ok_or(ReadError::Missing { path })?);
+            }
+            tree
+        });
+    }
+    let frontier = Frontier::from_tiles(head.size, ragged).map_err(|_| RecoverError::Root { size: head.size })?;
+    if frontier.head() != head {
+        return Err(RecoverError::Root { size: head.size });
+    }
+    Ok(Edge::new(frontier, items))
+}
+
+/// The first `width` entries and statements of a bundle that is full by now, or was put as a partial of that width.
+async fn ragged_items(tiles: &Tiles, index: u64, width: u64) -> Result<Vec<Item>, RecoverError> {
+    let entries = bundle_slots(tiles, TilePath { kind: TileKind::Entries, index, width }).await?;
+    let statements = bundle_slots(tiles, TilePath { kind: TileKind::Statements, index, width }).await?;
+    Ok(entries.into_iter().zip(statements).map(|(entry, statement)| Item { entry, statement }).collect())
+}
+
+async fn bundle_slots(tiles: &Tiles, path: TilePath) -> Result<Vec<Bytes>, RecoverError> {
+    let objects = tiles.objects();
+    let bundle = match objects.fetch(&path.to_full().to_string()).await? {
+        Some(full) => full,
+        None => objects.fetch(&path.to_string()).await?.ok_or(ReadError::Missing { path })?,
+    };
+    let slots = parse_bundle(&bundle).map_err(|error| ReadError::Bundle { path, error })?;
+    let width = usize::try_from(path.width).expect("at most 256");
+    let slots = slots.get(..width).ok_or(ReadError::Missing { path })?;
+    Ok(slots.iter().map(|slot| bundle.slice_ref(slot)).collect())
+}
+
+/// Grows the edge by one record, checking all that the record says of itself.
+fn replay(
+    record: &CommitRecord,
+    edge: &mut Edge,
+    filled: &mut Vec<(TilePath, Bytes)>,
+    at: &mut Option<Timestamp>,
+) -> Result<(), RecoverError> {
+    let number = record.header.number;
+    if edge.frontier.head() != record.header.old {
+        return Err(RecoverError::Chain { number });
+    }
+    for item in &record.items {
+        let index = edge.size().get();
+        let entry = Entry::parse(&item.entry).map_err(|_| RecoverError::Entry { index })?;
+        let intact = item.statement.is_empty() || Id::of_statement(&item.statement) == entry.id;
+        if !intact || at.is_some_and(|at| entry.at < at) {
+            return Err(RecoverError::Entry { index });
+        }
+        *at = Some(entry.at);
+        filled.extend(grow(edge, item.clone(), Hash::leaf(&item.entry)).ok_or(RecoverError::Entry { index })?);
+    }
+    if edge.frontier.head() != record.header.new {
+        return Err(RecoverError::Root { size: record.header.new.size });
+    }
+    Ok(())
+}
+
+/// Appends one item to an edge and returns the tiles and bundles that it fills; `None` if the log is full.
+pub fn grow(edge: &mut Edge, item: Item, leaf: Hash) -> Option<Vec<(TilePath, Bytes)>> {
+    let mut filled = Vec::new();
+    edge.frontier
+        .push(leaf, |tile| {
+            let path = TilePath::full(TileKind::Hashes(tile.id.level), tile.id.index);
+            filled.push((path, Bytes::from(tile.tree.to_bytes(TILE_WIDTH))));
+        })
+        .ok()?;
+    filled.extend(edge.push_item(item).into_iter().flatten());
+    Some(filled)
+}
+
+/// A log that is ready to be written to.
+pub struct Recovered {
+    /// Where the next batch goes.
+    pub sequencer: Sequencer,
+    /// The edge that readers see.
+    pub edge: Edge,
+    /// Commits to delete once all they hold is durable elsewhere, oldest first.
+    pub retained: Vec<Retained>,
+}
+
+/// Finds the log, makes durable what it found, holds it against the guard, and settles the end of the chain.
+pub fn recover(
+    objects: &Arc<Objects>,
+    guard: &mut Guard,
+    origin: &str,
+    mut nonce: impl FnMut() -> [u8; 16],
+) -> Result<Recovered, RecoverError> {
+    for _ in 0..ATTEMPTS {
+        let loaded = load(objects)?;
+        check_guard(&loaded, guard.mark(), origin, objects)?;
+        // Found is not durable: whatever a former life may have left unsynced is synced before a commit can go.
+        for (path, bytes) in &loaded.filled {
+            objects.create_or_compare(&path.to_string(), bytes.clone())?;
+        }
+        for retained in &loaded.chain {
+            objects.sync_found(&commit_name(retained.number))?;
+        }
+        let at = loaded.at.unwrap_or(guard.mark().time).max(guard.mark().time);
+        let newest = loaded.newest();
+        let mut sequencer =
+            Sequencer::new(loaded.edge.frontier.clone(), newest.number, loaded.digest, at);
+        let sealed = sequencer.seal(at, nonce(), Vec::new()).expect("an empty batch fits any log");
+        let name = commit_name(sealed.header.number);
+        if objects.create(&name, sealed.record.clone())? == Created::Found {
+            // A late write of a former life won this number: it is part of the log, so begin again with it.
+            continue;
+        }
+        if objects.get(&name)?.as_ref() != Some(&sealed.record) {
+            return Err(RecoverError::Chain { number: sealed.header.number });
+        }
+        sequencer.committed(&sealed);
+        let head = sequencer.head();
+        guard.advance(Mark { origin: origin.to_owned(), commit: sequencer.number(), head, time: at })?;
+        let mut retained: Vec<_> = loaded
+            .leftovers
+            .iter()
+            .map(|&number| Retained { number, size: TreeSize::ZERO })
+            .chain(loaded.chain)
+            .collect();
+        retained.push(Retained { number: sequencer.number(), size: head.size });
+        return Ok(Recovered { sequencer, edge: loaded.edge, retained });
+    }
+    Err(RecoverError::Contended)
+}
+
+/// Whether the store is what the guard last saw, or has grown from it.
+pub fn check_guard(
+    loaded: &Loaded,
+    mark: &Mark,
+    origin: &str,
+    objects: &Arc<Objects>,
+) -> Result<(), RecoverError> {
+    if mark.origin != origin {
+        return Err(RecoverError::GuardOrigin { guard: mark.origin.clone() });
+    }
+    let (newest, head) = (loaded.newest(), loaded.edge.frontier.head());
+    if mark.commit > newest.number || mark.head.size > head.size {
+        return Err(RecoverError::Behind { guard: mark.head.size, store: head.size });
+    }
+    let tiles = Tiles::new(Arc::clone(objects));
+    tiles.hold(loaded.filled.iter().cloned());
+    let root = block_on(tiles.root_at(&loaded.edge.frontier, mark.head.size))?;
+    if root != mark.head.root {
+        return Err(RecoverError::Forked { size: mark.head.size, guard: mark.head.root, store: root });
+    }
+    Ok(())
+}
+
+/// Why the log cannot be written to. It is never signed over; reads may go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecoverError {
+    /// Reading or writing the store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A tile or bundle that the log must have cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The guard cannot be used.
+    #[error(transparent)]
+    Guard(#[from] GuardError),
+    /// There is no log in the data directory.
+    #[error("the data directory holds no log; `counterfoil-server init` makes one")]
+    Empty,
+    /// A commit record cannot be read.
+    #[error("commit {number}: {error}{}", if *never_told { "; nobody was told of it: see `counterfoil-server adopt --set-aside`" } else { "" })]
+    Commit {
+        /// Which.
+        number: u64,
+        /// What is wrong with it.
+        error: CommitError,
+        /// Whether the server stopped before it told anybody of this commit.
+        never_told: bool,
+    },
+    /// The commits do not follow one another.
+    #[error("commit {number} does not follow the one before it")]
+    Chain {
+        /// Which.
+        number: u64,
+    },
+    /// An entry is malformed, dated before the one before it, or not about its statement.
+    #[error("entry {index} in the retained commits is damaged")]
+    Entry {
+        /// Which.
+        index: u64,
+    },
+    /// Tiles or entries lead to another root than a commit states.
+    #[error("tiles and commits give the tree of size {size} another root than was committed")]
+    Root {
+        /// At which size.
+        size: TreeSize,
+    },
+    /// The guard is of another log.
+    #[error("the guard is of log {guard}")]
+    GuardOrigin {
+        /// Which.
+        guard: String,
+    },
+    /// The store is older than the guard: an old copy was restored.
+    #[error(
+        "the data directory is an old copy: it holds {store} entries, and the guard saw {guard}; restore the newest \
+         one, for signing over what was published would fork the log"
+    )]
+    Behind {
+        /// Size that the guard saw.
+        guard: TreeSize,
+        /// Size of the store.
+        store: TreeSize,
+    },
+    /// The store has another history than the guard saw.
+    #[error("at size {size} the data directory has root {store}, and the guard saw {guard}: another history")]
+    Forked {
+        /// The guard's size.
+        size: TreeSize,
+        /// The guard's root.
+        guard: Hash,
+        /// The store's root there.
+        store: Hash,
+    },
+    /// Other writers keep committing.
+    #[error("another writer keeps committing to this store")]
+    Contended,
+}
+
+impl RecoverError {
+    /// Whether trying again later may help without a person's doing.
+    pub const fn may_pass(&self) -> bool {
+        matches!(self, Self::Store(StoreError::Object { .. } | StoreError::Sync { .. } | StoreError::Directory { .. }))
+            || matches!(self, Self::Guard(GuardError::Io { .. }))
+            || matches!(self, Self::Read(ReadError::Store(_)))
+    }
+}

@@ -1,0 +1,189 @@
+//! The sequencer's state and its two steps: seal a batch, and take it for committed.
+//!
+//! Pure: no clock, no disk, no channel. The order of entries and the bytes that are hashed are decided here and
+//! nowhere else.
+
+use bytes::Bytes;
+use counterfoil_merkle::{
+    Frontier, Hash, LeafIndex, TreeHead,
+    frontier::FullTile,
+    tree::TreeError,
+};
+use counterfoil_receipt::{Id, Timestamp, entry::EntryDraft};
+
+use crate::commit::{CommitRecord, Header, Item};
+
+/// What admission let in: an entry but for its time, and the statement it is about.
+#[derive(Clone, Debug)]
+pub struct Admitted {
+    /// SHA-256 of the statement's pre-authentication encoding, computed when its signature was checked.
+    pub id: Id,
+    /// The entry but for its time.
+    pub draft: EntryDraft,
+    /// The statement as it was received.
+    pub statement: Bytes,
+}
+
+/// The end of the log: what the next batch is built on.
+#[derive(Clone, Debug)]
+pub struct Sequencer {
+    frontier: Frontier,
+    number: u64,
+    digest: Hash,
+    at: Timestamp,
+}
+
+/// A batch with its place in the log, not yet committed.
+#[derive(Debug)]
+pub struct Sealed {
+    /// The record to commit.
+    pub record: Bytes,
+    /// Its place in the chain.
+    pub header: Header,
+    /// Its digest.
+    pub digest: Hash,
+    /// The time in its entries.
+    pub at: Timestamp,
+    /// Its entries in the order of their indexes.
+    pub leaves: Vec<SealedLeaf>,
+    /// The right edge after it.
+    pub frontier: Frontier,
+    /// Hash tiles that it fills, lowest level first.
+    pub filled: Vec<FullTile>,
+}
+
+/// One entry with its place.
+#[derive(Clone, Debug)]
+pub struct SealedLeaf {
+    /// Where it is.
+    pub index: LeafIndex,
+    /// The id that admission computed.
+    pub id: Id,
+    /// The leaf hash.
+    pub hash: Hash,
+    /// Entry and statement.
+    pub item: Item,
+}
+
+impl Sequencer {
+    /// Goes on from a commit: its number and digest, the right edge after it, and the latest time attested.
+    pub const fn new(frontier: Frontier, number: u64, digest: Hash, at: Timestamp) -> Self {
+        Self { frontier, number, digest, at }
+    }
+
+    /// Size and root of all that is committed.
+    pub fn head(&self) -> TreeHead {
+        self.frontier.head()
+    }
+
+    /// The right edge of all that is committed.
+    pub const fn frontier(&self) -> &Frontier {
+        &self.frontier
+    }
+
+    /// Number of the newest commit; 0 before the first.
+    pub const fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The latest time in an entry or attested by the clock.
+    pub const fn at(&self) -> Timestamp {
+        self.at
+    }
+
+    /// Gives admitted records their places, in the order they come, and their time, which never goes back.
+    ///
+    /// Nothing changes here until [`Sequencer::committed`]; a sealed batch that is dropped was never there.
+    /// An empty batch seals an empty record.
+    ///
+    /// # Errors
+    /// [`TreeError::TooLarge`] if the log is full.
+    pub fn seal(&self, now: Timestamp, nonce: [u8; 16], batch: Vec<Admitted>) -> Result<Sealed, TreeError> {
+        let at = now.max(self.at);
+        let mut frontier = self.frontier.clone();
+        let (mut leaves, mut filled) = (Vec::with_capacity(batch.len()), Vec::new());
+        for admitted in batch {
+            let index = frontier.size().next_index();
+            let entry = Bytes::from(admitted.draft.stamp(at));
+            let hash = Hash::leaf(&entry);
+            frontier.push(hash, |tile| filled.push(tile))?;
+            let item = Item { entry, statement: admitted.statement };
+            leaves.push(SealedLeaf { index, id: admitted.id, hash, item });
+        }
+        let header = Header {
+            number: self.number + 1,
+            previous: self.digest,
+            nonce,
+            old: self.frontier.head(),
+            new: frontier.head(),
+        };
+        let (record, digest) =
+            CommitRecord::format(&header, leaves.iter().map(|leaf| &leaf.item));
+        Ok(Sealed { record: record.into(), header, digest, at, leaves, frontier, filled })
+    }
+
+    /// Takes a sealed batch for committed: the next one is built on it.
+    ///
+    /// # Panics
+    /// If it was not built on this state.
+    pub fn committed(&mut self, sealed: &Sealed) {
+        assert_eq!(sealed.header.previous, self.digest, "a batch follows the commit that it was sealed on");
+        self.frontier.clone_from(&sealed.frontier);
+        (self.number, self.digest, self.at) = (sealed.header.number, sealed.digest, sealed.at);
+    }
+
+    /// Attests a time without an entry; no later entry is dated before it.
+    pub fn attested(&mut self, time: Timestamp) {
+        self.at = self.at.max(time);
+    }
+}
+
+impl Sealed {
+    /// Checks a record that was read back from the store against what admission checked, trusting nothing in memory
+    /// but the ids: every byte, every entry's hash, every statement's id, and the root over them.
+    pub fn check_read_back(&self, before: &Frontier, found: &Bytes) -> Result<(), ReadBackError> {
+        if *found != self.record {
+            return Err(ReadBackError::Bytes);
+        }
+        let record = CommitRecord::parse(found).map_err(|_| ReadBackError::Bytes)?;
+        let mut frontier = before.clone();
+        for (item, leaf) in record.items.iter().zip(&self.leaves) {
+            let hash = Hash::leaf(&item.entry);
+            if hash != leaf.hash {
+                return Err(ReadBackError::Entry { index: leaf.index });
+            }
+            if Id::of_statement(&item.statement) != leaf.id {
+                return Err(ReadBackError::Statement { index: leaf.index });
+            }
+            frontier.push(hash, drop).map_err(|_| ReadBackError::Root)?;
+        }
+        if frontier.head() != record.header.new || record.header != self.header {
+            return Err(ReadBackError::Root);
+        }
+        Ok(())
+    }
+}
+
+/// How a record differs, once read back, from what was admitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadBackError {
+    /// Other bytes than were written.
+    #[error("the record reads back with other bytes")]
+    Bytes,
+    /// An entry is not the one that was hashed.
+    #[error("entry {index} reads back with another hash")]
+    Entry {
+        /// Which.
+        index: LeafIndex,
+    },
+    /// A statement is not the one that was admitted.
+    #[error("the statement of entry {index} reads back with another id than was admitted")]
+    Statement {
+        /// Which.
+        index: LeafIndex,
+    },
+    /// The entries lead to another root.
+    #[error("the record's entries lead to another root than it states")]
+    Root,
+}

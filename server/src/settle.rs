@@ -1,0 +1,238 @@
+//! What runs beside the sequencer and never in its way: full tiles and bundles become durable, commits that they
+//! cover are deleted, guard and checkpoint file follow.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use counterfoil_merkle::{
+    TreeSize,
+    tile::{TILE_WIDTH, TileId, TileKind, TilePath},
+};
+
+use crate::{
+    driver::Stop,
+    guard::{Guard, Mark},
+    log::Log,
+    objects::{CHECKPOINT, commit_name},
+    recover::Retained,
+    tiles::Edge,
+};
+
+/// How far behind the newest commit the guard may be.
+const GUARD_LAG_MAX: Duration = Duration::from_millis(800);
+
+/// The checkpoint file is refreshed no more often than this.
+const CHECKPOINT_PERIOD: Duration = Duration::from_millis(20);
+
+/// As many commits are retained before the ragged edge is put in their place: an idle log's small tail.
+const RETAINED_MAX: u64 = 1000;
+
+/// How many batches may wait here before the sequencer waits for them.
+const BACKLOG_MAX: usize = 256;
+
+/// A committed batch, as far as it matters here.
+pub struct Step {
+    /// Full tiles and bundles that it filled, held in [`crate::tiles::Tiles`].
+    pub filled: Vec<(TilePath, Bytes)>,
+    /// The commit.
+    pub commit: Retained,
+    /// What the guard is to remember.
+    pub mark: Mark,
+    /// The edge after it.
+    pub edge: Arc<Edge>,
+}
+
+/// The settling thread of one term of the sequencer.
+pub struct Settler {
+    steps: SyncSender<Step>,
+    thread: JoinHandle<Result<(), Stop>>,
+}
+
+impl Settler {
+    /// Starts with the commits that recovery found, oldest first.
+    pub fn start(log: Arc<Log>, guard: Arc<Mutex<Guard>>, retained: Vec<Retained>) -> Result<Self, Stop> {
+        let (steps, received) = sync_channel(BACKLOG_MAX);
+        let mut settling = Settling {
+            guard,
+            mark: None,
+            guard_due: Instant::now(),
+            checkpoint: Bytes::new(),
+            checkpoint_due: Instant::now(),
+            retained: retained.into(),
+            edges: None,
+            log,
+        };
+        let thread = std::thread::Builder::new()
+            .name("settle".into())
+            .spawn(move || settling.run(&received))
+            .map_err(Stop::Thread)?;
+        Ok(Self { steps, thread })
+    }
+
+    /// Hands on a committed batch; waits if too many wait already.
+    ///
+    /// # Errors
+    /// The reason for which settling stopped.
+    pub fn send(self, step: Step) -> Result<Self, Stop> {
+        match self.steps.send(step) {
+            Ok(()) => Ok(self),
+            Err(_) => Err(self.finish().err().unwrap_or(Stop::Settler)),
+        }
+    }
+
+    /// Settles what was handed on, and ends.
+    pub fn finish(self) -> Result<(), Stop> {
+        drop(self.steps);
+        self.thread.join().unwrap_or(Err(Stop::Settler))
+    }
+}
+
+struct Settling {
+    log: Arc<Log>,
+    guard: Arc<Mutex<Guard>>,
+    /// What the guard does not know yet.
+    mark: Option<Mark>,
+    guard_due: Instant,
+    checkpoint: Bytes,
+    checkpoint_due: Instant,
+    retained: VecDeque<Retained>,
+    /// The edges before and after the newest settled commit: below them all full tiles and bundles are durable.
+    edges: Option<[Arc<Edge>; 2]>,
+}
+
+impl Settling {
+    fn run(&mut self, received: &Receiver<Step>) -> Result<(), Stop> {
+        // Recovery made durable all that its commits fill.
+        self.edges = self.log.view().map(|view| [Arc::clone(&view.edge), Arc::clone(&view.edge)]);
+        loop {
+            match received.recv_timeout(self.pause()) {
+                Ok(step) => self.settle(step)?,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            self.advance_guard(Instant::now())?;
+            self.refresh_checkpoint(Instant::now())?;
+            self.drop_commits()?;
+        }
+        self.guard_due = Instant::now();
+        self.advance_guard(self.guard_due)?;
+        self.checkpoint_due = Instant::now();
+        self.refresh_checkpoint(self.checkpoint_due)
+    }
+
+    /// How long nothing can be due, if nothing comes.
+    fn pause(&self) -> Duration {
+        let published = self.log.view().is_some_and(|view| view.text != self.checkpoint);
+        let mut due = Instant::now() + Duration::from_millis(200);
+        if self.mark.is_some() {
+            due = due.min(self.guard_due);
+        }
+        if published {
+            due = due.min(self.checkpoint_due);
+        }
+        due.saturating_duration_since(Instant::now()).max(Duration::from_millis(1))
+    }
+
+    fn settle(&mut self, step: Step) -> Result<(), Stop> {
+        let tiles = &self.log.tiles;
+        for (path, bytes) in step.filled {
+            tiles.objects().create_or_compare(&path.to_string(), bytes)?;
+            tiles.settled(&path);
+        }
+        self.retained.push_back(step.commit);
+        self.mark = Some(step.mark);
+        let below = self.edges.take().map(|[_, newest]| newest);
+        self.edges = Some([below.unwrap_or_else(|| Arc::clone(&step.edge)), step.edge]);
+        Ok(())
+    }
+
+    fn advance_guard(&mut self, now: Instant) -> Result<(), Stop> {
+        if now < self.guard_due {
+            return Ok(());
+        }
+        if let Some(mut mark) = self.mark.take() {
+            let mut guard = self.guard.lock().unwrap_or_else(PoisonError::into_inner);
+            // The sequencer itself advances the guard where it attests a time without a commit.
+            if mark.commit > guard.mark().commit {
+                mark.time = mark.time.max(guard.mark().time);
+                guard.advance(mark)?;
+            }
+            self.guard_due = now + GUARD_LAG_MAX;
+        }
+        Ok(())
+    }
+
+    fn refresh_checkpoint(&mut self, now: Instant) -> Result<(), Stop> {
+        if now < self.checkpoint_due {
+            return Ok(());
+        }
+        let Some(view) = self.log.view().filter(|view| view.text != self.checkpoint) else { return Ok(()) };
+        self.log.tiles.objects().put_plain(CHECKPOINT, view.text.clone())?;
+        self.checkpoint = view.text.clone();
+        self.checkpoint_due = now + CHECKPOINT_PERIOD;
+        Ok(())
+    }
+
+    /// Deletes commits whose entries all lie in durable full bundles. Where too many stay, for few entries come, the
+    /// ragged edge below the newest commit is put durably instead.
+    fn drop_commits(&mut self) -> Result<(), Stop> {
+        let Some([below, newest]) = self.edges.clone() else { return Ok(()) };
+        self.drop_through(TreeSize::new(newest.ragged_start()).expect("below the tree's size"))?;
+        let guarded = self.guarded();
+        let stay = self.retained.front().map_or(0, |oldest| guarded.saturating_sub(oldest.number));
+        if stay > RETAINED_MAX {
+            self.guard_due = Instant::now();
+            self.advance_guard(self.guard_due)?;
+            put_ragged(&self.log, &below)?;
+            self.drop_through(below.size())?;
+        }
+        Ok(())
+    }
+
+    /// Deletes commits up to a size, one at a time and oldest first, if the guard has passed them. Never the newest.
+    fn drop_through(&mut self, size: TreeSize) -> Result<(), Stop> {
+        let guarded = self.guarded();
+        while self.retained.len() > 1 {
+            let Some(oldest) = self.retained.front() else { break };
+            if oldest.size > size || oldest.number >= guarded {
+                break;
+            }
+            self.log.tiles.objects().delete(&commit_name(oldest.number))?;
+            self.retained.pop_front();
+        }
+        Ok(())
+    }
+
+    fn guarded(&self) -> u64 {
+        self.guard.lock().unwrap_or_else(PoisonError::into_inner).mark().commit
+    }
+}
+
+/// Puts the ragged bundles and tiles of this very size durably, so that the commits they cover can go.
+fn put_ragged(log: &Log, edge: &Edge) -> Result<(), Stop> {
+    let width = edge.size().get() % TILE_WIDTH;
+    let index = edge.size().get() / TILE_WIDTH;
+    let mut paths: Vec<_> = TileId::ragged(edge.size())
+        .into_iter()
+        .map(|(tile, width)| TilePath { kind: TileKind::Hashes(tile.level), index: tile.index, width })
+        .collect();
+    if width > 0 {
+        for kind in [TileKind::Entries, TileKind::Statements] {
+            paths.push(TilePath { kind, index, width });
+        }
+    }
+    for path in paths {
+        let file = futures::executor::block_on(log.tiles.file(edge, path))?;
+        let bytes = file.ok_or(crate::tiles::ReadError::Missing { path })?;
+        log.tiles.objects().create_or_compare(&path.to_string(), bytes)?;
+    }
+    Ok(())
+}
