@@ -1,6 +1,9 @@
 //! What the leaves of the log mean.
 
+mod bech32m;
+pub mod claim;
 mod code;
+pub mod commitment;
 pub mod entry;
 pub mod envelope;
 mod hex;
@@ -8,12 +11,12 @@ pub mod json;
 pub mod key;
 pub mod statement;
 pub mod timestamp;
+mod tree;
+#[cfg(test)]
+mod vectors;
 
 pub use entry::Entry;
 pub use envelope::{Envelope, Id, VerifiedEnvelope};
 pub use key::{PublicKey, SigningKey};
 pub use statement::{Kind, Statement};
 pub use timestamp::Timestamp;
-
-#[cfg(test)]
-mod vectors;
