@@ -22,7 +22,7 @@ pub struct Growth {
 
 impl Growth {
     /// The nodes whose hashes make up the growth from `old` to `new`: the cover of the first `old` leaves, then the
-    /// nodes right of them. At most 120.
+    /// nodes right of them. At most 79.
     pub fn nodes(old: TreeSize, new: TreeSize) -> Result<Vec<NodeId>, TreeError> {
         let mut nodes = Subtree::whole(old).cover();
         nodes.extend(cover_all(&right_of(old, new)?));
@@ -79,7 +79,7 @@ impl Growth {
         Subtree::fold(&self.frontier)
     }
 
-    /// The root of all `new` leaves. At most 80 hashes.
+    /// The root of all `new` leaves. Takes one hash less than the growth has.
     pub fn new_root(&self) -> Hash {
         let (mut frontier, mut right) = (self.frontier.as_slice(), self.right.as_slice());
         let mut outer = Vec::new();

@@ -64,7 +64,7 @@ fn corruptions(hashes: &[Hash]) -> Vec<Vec<Hash>> {
 
 /// The sizes whose proofs are corrupted: all small ones, those around powers of two, and some between.
 fn is_corrupted(n: u64) -> bool {
-    n <= 34 || n % 10 == 0 || [n - 2, n - 1, n, n + 1].iter().any(|near| near.is_power_of_two())
+    n <= 34 || n.is_multiple_of(10) || [n - 2, n - 1, n, n + 1].iter().any(|near| near.is_power_of_two())
 }
 
 /// No inclusion proof survives a change: of a hash, the leaf, the root, the index, or to another size of the log.
