@@ -1,0 +1,290 @@
+//! What a recorded exchange with an inference service says: the facts of a receipt, taken out of the bodies.
+//!
+//! Nothing here refuses an exchange for what its bodies say: whatever the service sent, and whatever could not be read, the
+//! exchange took place and gets a receipt. Only what is no call of a model is turned away.
+
+mod anthropic_messages;
+mod openai_chat;
+mod openai_embeddings;
+mod openai_responses;
+mod parameters;
+mod recorded;
+pub mod sse;
+
+pub use recorded::{Recorded, RecordedError};
+
+use crate::{
+    json::Value,
+    statement::{
+        TEXT_BYTES_MAX,
+        groups::{Parameters, Usage},
+        receipt::{Outcome, Protocol},
+    },
+};
+
+/// How deeply the bodies of exchanges may nest: tools carry JSON schemas, which nest deeper than our own formats.
+const DEPTH_MAX: usize = 64;
+
+/// An exchange: what was sent and what came back, content encoding undone.
+#[derive(Clone, Copy, Debug)]
+pub struct Exchange<'a> {
+    /// The path of the URL.
+    pub path: &'a str,
+    /// The request's body.
+    pub request: &'a [u8],
+    /// What came back; `None` if nothing did.
+    pub response: Option<Response<'a>>,
+    /// How the connection ended.
+    pub end: End,
+}
+
+/// What came back.
+#[derive(Clone, Copy, Debug)]
+pub struct Response<'a> {
+    /// The HTTP status.
+    pub status: u16,
+    /// The `content-type` header.
+    pub content_type: Option<&'a str>,
+    /// The upstream's id for the request, from a header (`x-request-id`, `request-id`).
+    pub request_id: Option<&'a str>,
+    /// The body, as far as it came.
+    pub body: &'a [u8],
+}
+
+impl Response<'_> {
+    /// Whether the body is a stream of events.
+    pub fn is_stream(&self) -> bool {
+        self.content_type.is_some_and(|content_type| {
+            content_type
+                .split(';')
+                .next()
+                .unwrap_or_default()
+                .trim()
+                .eq_ignore_ascii_case("text/event-stream")
+        })
+    }
+}
+
+/// How the connection ended: what the bodies cannot say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The response ended by itself.
+    Finished,
+    /// The upstream did not answer in time.
+    Timeout,
+    /// The client went away.
+    ClientGone,
+    /// The upstream broke off.
+    UpstreamGone,
+    /// The gateway itself failed.
+    ProxyFailed,
+}
+
+/// What an exchange says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// The protocol.
+    pub protocol: Protocol,
+    /// The path, without its query.
+    pub path: String,
+    /// Whether the request asked for a stream.
+    pub stream: bool,
+    /// The model that the request named; `None` if it named none that a statement can carry.
+    pub requested: Option<String>,
+    /// How the exchange ended.
+    pub outcome: Outcome,
+    /// The HTTP status; `None` if nothing came back.
+    pub status: Option<u16>,
+    /// Settings of the request.
+    pub parameters: Parameters,
+    /// The exact JSON of each input message.
+    pub parts: Vec<String>,
+    /// The id of the response that the request continues.
+    pub previous_response: Option<String>,
+    /// The id of the conversation that the request belongs to.
+    pub conversation: Option<String>,
+    /// What the response says.
+    pub answer: Answer,
+}
+
+/// What a response says, as far as it could be read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// The model that answered.
+    pub reported: Option<String>,
+    /// The upstream's id for the exchange, from a header or else the body.
+    pub request_id: Option<String>,
+    /// The upstream's name for the configuration that ran the model.
+    pub fingerprint: Option<String>,
+    /// Tokens counted.
+    pub usage: Usage,
+    /// For each choice why it ended, in the service's words; `none` where it gave no reason.
+    pub reasons: Vec<String>,
+    /// For each choice the text: what the model said to the user, or how it refused.
+    pub texts: Vec<String>,
+    /// The tools that the model asked to be called, in the order of choices and calls.
+    pub tool_calls: Vec<ToolCall>,
+    /// The exact JSON of the embeddings.
+    pub embedding: Option<String>,
+    /// How the answer ended, going by the body; `None` if it says nothing of an end.
+    ending: Option<Outcome>,
+}
+
+/// A tool that the model asked to be called.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ToolCall {
+    /// The tool's name.
+    pub name: String,
+    /// The arguments, exactly as received; streamed fragments joined.
+    pub arguments: String,
+}
+
+impl Exchange<'_> {
+    /// Takes the facts out of the exchange.
+    pub fn facts(&self) -> Result<Facts, NotAnInference> {
+        let path = self.path.split(['?', '#']).next().unwrap_or_default();
+        let Some(protocol) = protocol(path).filter(|_| path.len() <= TEXT_BYTES_MAX) else {
+            return Err(NotAnInference { path: shortened(path) });
+        };
+        let request = Value::parse_within(self.request, DEPTH_MAX).ok();
+        let request = request.as_ref();
+        let answer = self.response.map(|response| answer(protocol, response)).unwrap_or_default();
+        let id = |name: &str| request.and_then(|request| request.member(name));
+        let conversation = id("conversation").and_then(|it| it.text().or_else(|| it.member("id")?.text()));
+        Ok(Facts {
+            protocol,
+            path: path.to_owned(),
+            stream: request.and_then(|request| request.member("stream")?.boolean()).unwrap_or(false),
+            requested: request.and_then(|request| text(request, "model")),
+            outcome: self.outcome(&answer),
+            status: self.response.map(|response| response.status),
+            parameters: request.map(parameters::of).unwrap_or_default(),
+            parts: request.map(|request| parts(protocol, request)).unwrap_or_default(),
+            previous_response: id("previous_response_id").and_then(Value::text).map(str::to_owned),
+            conversation: conversation.map(str::to_owned),
+            answer,
+        })
+    }
+
+    /// How the exchange ended. What the bodies say of an end comes first: a client may hang up after the last byte.
+    fn outcome(&self, answer: &Answer) -> Outcome {
+        let broken = match self.end {
+            // A whole body that says nothing is an error; a stream that does not say it is done was cut.
+            End::Finished if self.response.is_some_and(|response| !response.is_stream()) => {
+                Outcome::UpstreamError
+            }
+            End::Finished => Outcome::AbortedByUpstream,
+            End::Timeout => Outcome::Timeout,
+            End::ClientGone => Outcome::AbortedByClient,
+            End::UpstreamGone => Outcome::AbortedByUpstream,
+            End::ProxyFailed => Outcome::ProxyError,
+        };
+        match self.response {
+            Some(response) if !(200..300).contains(&response.status) => Outcome::UpstreamError,
+            Some(_) => answer.ending.unwrap_or(broken),
+            None => broken,
+        }
+    }
+}
+
+/// An exchange that calls no model: counting tokens, keeping conversations, anything else.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{path} is no call of a model that receipts are known for")]
+pub struct NotAnInference {
+    /// The path that was called.
+    pub path: String,
+}
+
+/// The protocol that is spoken at a path.
+fn protocol(path: &str) -> Option<Protocol> {
+    let known = [
+        ("/chat/completions", Protocol::OpenaiChat),
+        ("/completions", Protocol::OpenaiCompletions),
+        ("/responses", Protocol::OpenaiResponses),
+        ("/embeddings", Protocol::OpenaiEmbeddings),
+        ("/v1/messages", Protocol::AnthropicMessages),
+    ];
+    let printable = !path.chars().any(char::is_control);
+    known.iter().find(|(end, _)| printable && path.ends_with(end)).map(|(_, protocol)| *protocol)
+}
+
+fn answer(protocol: Protocol, response: Response<'_>) -> Answer {
+    let mut answer = if response.is_stream() {
+        let events = sse::events(response.body);
+        match protocol {
+            Protocol::OpenaiChat | Protocol::OpenaiCompletions => openai_chat::stream(&events),
+            Protocol::OpenaiResponses => openai_responses::stream(&events),
+            Protocol::OpenaiEmbeddings => Answer::default(),
+            Protocol::AnthropicMessages => anthropic_messages::stream(&events),
+        }
+    } else if let Ok(body) = Value::parse_within(response.body, DEPTH_MAX) {
+        match protocol {
+            Protocol::OpenaiChat | Protocol::OpenaiCompletions => openai_chat::body(&body),
+            Protocol::OpenaiResponses => openai_responses::body(&body),
+            Protocol::OpenaiEmbeddings => openai_embeddings::body(&body),
+            Protocol::AnthropicMessages => anthropic_messages::body(&body),
+        }
+    } else {
+        Answer::default()
+    };
+    if let Some(id) = response.request_id {
+        answer.request_id = Some(id.to_owned());
+    }
+    answer
+}
+
+/// The exact JSON of each input message.
+fn parts(protocol: Protocol, request: &Value<'_>) -> Vec<String> {
+    let name = match protocol {
+        Protocol::OpenaiChat | Protocol::AnthropicMessages => "messages",
+        Protocol::OpenaiCompletions => "prompt",
+        Protocol::OpenaiResponses | Protocol::OpenaiEmbeddings => "input",
+    };
+    let Some(input) = request.member(name).filter(|input| !input.is_null()) else { return Vec::new() };
+    match input.items() {
+        // A list of numbers is one text, given as tokens.
+        Some(items) if items.first().is_none_or(|first| first.integer().is_none()) => {
+            items.iter().map(|item| item.raw().to_owned()).collect()
+        }
+        _ => vec![input.raw().to_owned()],
+    }
+}
+
+/// A member that is a text which a statement can carry.
+fn text(value: &Value<'_>, name: &str) -> Option<String> {
+    value.member(name)?.text().filter(|text| is_printable(text)).map(str::to_owned)
+}
+
+/// Whether a statement can carry this text.
+fn is_printable(text: &str) -> bool {
+    !text.is_empty() && text.len() <= TEXT_BYTES_MAX && !text.chars().any(char::is_control)
+}
+
+/// A text as it is listed among reasons.
+fn reason(text: Option<&str>) -> String {
+    text.filter(|text| is_printable(text)).unwrap_or("none").to_owned()
+}
+
+/// A member of a member that is an integer.
+fn count(value: &Value<'_>, path: &[&str]) -> Option<u64> {
+    path.iter().try_fold(value, |value, name| value.member(name))?.integer()
+}
+
+/// The worse of two ends: what befell one choice befell the answer.
+fn worse(a: Outcome, b: Outcome) -> Outcome {
+    let rank = |outcome| match outcome {
+        Outcome::Complete => 0,
+        Outcome::Truncated => 1,
+        Outcome::Refused => 2,
+        Outcome::Filtered => 3,
+        _ => 4,
+    };
+    if rank(b) > rank(a) { b } else { a }
+}
+
+fn shortened(path: &str) -> String {
+    path.chars().filter(|c| !c.is_control()).take(80).collect()
+}
+
+#[cfg(test)]
+mod tests;
