@@ -1,0 +1,173 @@
+//! A log's files and interfaces over HTTP.
+
+use std::{fmt, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use reqwest::{Certificate, Method, header, redirect};
+
+use super::{Resource, SourceError};
+
+/// The longest wait between two attempts.
+const BACK_OFF_MAX: Duration = Duration::from_secs(30);
+
+/// How to talk to servers.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    /// PEM of the certificates to trust for `https`, in place of the system's.
+    pub authorities: Option<Vec<u8>>,
+    /// How often a read is tried again after no answer, 429 or 5xx.
+    pub retries: u32,
+    /// The longest wait for a connection.
+    pub connect_timeout: Duration,
+    /// The longest wait for the next byte of an answer.
+    pub read_timeout: Duration,
+}
+
+impl Default for Connection {
+    fn default() -> Self {
+        Self {
+            authorities: None,
+            retries: 0,
+            connect_timeout: Duration::from_secs(10),
+            read_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// A server's answer.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// The HTTP status.
+    pub status: u16,
+    /// How long the server asks to wait before the next attempt.
+    pub retry_after: Option<Duration>,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// The interfaces of one server, below one URL.
+#[derive(Clone, Debug)]
+pub struct Api {
+    base: String,
+    client: reqwest::Client,
+    retries: u32,
+}
+
+impl Api {
+    /// The server at an `http` or `https` URL.
+    ///
+    /// Redirects are not followed: whoever moves a log says so where its key is.
+    pub fn new(url: &str, connection: &Connection) -> Result<Self, SourceError> {
+        let address = || SourceError::Address { location: url.to_owned() };
+        let parsed = reqwest::Url::parse(url).map_err(|_| address())?;
+        if !parsed.has_host() || parsed.query().is_some() || parsed.fragment().is_some() {
+            return Err(address());
+        }
+        let client = match (parsed.scheme(), &connection.authorities) {
+            // Without roots, which nothing here needs; looking for the system's fails where there are none.
+            ("http", _) => builder(connection).tls_certs_only([]).build(),
+            ("https", Some(pem)) => {
+                let roots = Certificate::from_pem_bundle(pem).map_err(SourceError::Certificates)?;
+                builder(connection).https_only(true).tls_certs_only(roots).build()
+            }
+            ("https", None) => builder(connection).https_only(true).build().or_else(|_| {
+                let roots = webpki_root_certs::TLS_SERVER_ROOT_CERTS;
+                let roots = roots.iter().filter_map(|der| Certificate::from_der(der).ok());
+                builder(connection).https_only(true).tls_certs_only(roots).build()
+            }),
+            _ => return Err(address()),
+        };
+        let client = client.map_err(SourceError::Connection)?;
+        Ok(Self { base: url.trim_end_matches('/').to_owned(), client, retries: connection.retries })
+    }
+
+    /// Reads a file; `None` if there is none.
+    pub(super) async fn fetch(&self, resource: Resource) -> Result<Option<Bytes>, SourceError> {
+        self.find(&resource.to_string(), resource.bytes_max()).await
+    }
+
+    /// The body at a path; `None` for 404 and 410. Tries again as the connection says.
+    pub async fn find(&self, path: &str, bytes_max: usize) -> Result<Option<Bytes>, SourceError> {
+        let reply = self.get(path, bytes_max).await?;
+        match reply.status {
+            200 => Ok(Some(reply.body)),
+            404 | 410 => Ok(None),
+            status => Err(SourceError::Status { address: self.address(path), status }),
+        }
+    }
+
+    /// Whatever the server answers for a path, save 429 and 5xx while there are attempts left.
+    pub async fn get(&self, path: &str, bytes_max: usize) -> Result<Reply, SourceError> {
+        let mut attempt = 0;
+        loop {
+            let sent = self.send(self.client.get(self.address(path)), path, bytes_max).await;
+            let (again, wait) = match &sent {
+                Ok(reply) => (matches!(reply.status, 429 | 500..), reply.retry_after),
+                Err(error) => (error.is_temporary(), None),
+            };
+            if !again || attempt == self.retries {
+                return sent;
+            }
+            tokio::time::sleep(back_off(attempt, wait)).await;
+            attempt += 1;
+        }
+    }
+
+    /// Sends a body, once.
+    pub async fn post(
+        &self,
+        path: &str,
+        content_type: &str,
+        body: Bytes,
+        bytes_max: usize,
+    ) -> Result<Reply, SourceError> {
+        let request = self.client.request(Method::POST, self.address(path));
+        let request = request.header(header::CONTENT_TYPE, content_type).body(body);
+        self.send(request, path, bytes_max).await
+    }
+
+    async fn send(
+        &self,
+        request: reqwest::RequestBuilder,
+        path: &str,
+        bytes_max: usize,
+    ) -> Result<Reply, SourceError> {
+        let transport = |source| SourceError::Transport { address: self.address(path), source };
+        let mut response = request.send().await.map_err(transport)?;
+        let status = response.status().as_u16();
+        let retry_after = response.headers().get(header::RETRY_AFTER);
+        let retry_after = retry_after.and_then(|value| value.to_str().ok()?.parse().ok());
+        let mut body = BytesMut::new();
+        while let Some(chunk) = response.chunk().await.map_err(transport)? {
+            if body.len() + chunk.len() > bytes_max {
+                return Err(SourceError::TooLarge { address: self.address(path), bytes_max });
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Reply { status, retry_after: retry_after.map(Duration::from_secs), body: body.freeze() })
+    }
+
+    fn address(&self, path: &str) -> String {
+        format!("{}/{path}", self.base)
+    }
+}
+
+impl fmt::Display for Api {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.base)
+    }
+}
+
+/// How long to wait after that many attempts: what the server asks for, or 0.2 s, doubled each time; never above 30 s.
+pub(crate) fn back_off(attempt: u32, asked: Option<Duration>) -> Duration {
+    let own = Duration::from_millis(200).saturating_mul(2_u32.saturating_pow(attempt));
+    asked.unwrap_or(own).min(BACK_OFF_MAX)
+}
+
+fn builder(connection: &Connection) -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .user_agent(concat!("counterfoil/", env!("CARGO_PKG_VERSION")))
+        .redirect(redirect::Policy::none())
+        .connect_timeout(connection.connect_timeout)
+        .read_timeout(connection.read_timeout)
+}
