@@ -101,9 +101,13 @@ impl Log {
         Ok(tile)
     }
 
-    /// The root that the log's tiles give the first `size` leaves. Trust it only with a proof that leads to a signed one.
-    pub async fn root(&self, size: TreeSize) -> Result<Hash, LogError> {
-        let hashes = self.nodes(&Subtree::whole(size).cover(), size).await?;
+    /// The root that the tiles of a tree of size `within` give its first `size` leaves. Trust it only with a proof that leads
+    /// to a signed one.
+    pub async fn root(&self, size: TreeSize, within: TreeSize) -> Result<Hash, LogError> {
+        if size > within {
+            return Err(TreeError::Backwards { old: size, new: within }.into());
+        }
+        let hashes = self.nodes(&Subtree::whole(size).cover(), within).await?;
         Ok(Subtree::fold(&hashes))
     }
 
