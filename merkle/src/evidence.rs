@@ -62,7 +62,7 @@ impl ForkEvidence {
     /// # Errors
     /// What is missing from the proof. Never that the log is honest: nothing can prove that.
     pub fn verify(&self, log: &VerifierKey) -> Result<(), EvidenceError> {
-        let (a, b) = (self.a.verify(log)?.head(), self.b.verify(log)?.head());
+        let (a, b) = (self.a.signed_head(log)?, self.b.signed_head(log)?);
         let Some(growth) = &self.growth else {
             return if a.size != b.size {
                 Err(EvidenceError::Kind)

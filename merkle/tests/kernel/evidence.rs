@@ -4,6 +4,7 @@ use counterfoil_merkle::{
     checkpoint::SignedCheckpoint,
     evidence::{EvidenceError, ForkEvidence},
     growth::Growth,
+    note::SignatureLine,
 };
 
 use crate::{
@@ -97,6 +98,28 @@ fn both_notes_must_be_the_logs_own() {
     }
     let evidence = ForkEvidence::grown(forged, honest.signed[12].clone(), honest.growth(9, 12));
     assert!(matches!(evidence.verify(log.public()), Err(EvidenceError::Checkpoint(_))));
+}
+
+/// A note that is refused for a second, bad line of the log is still held against the log, for others accept it.
+#[test]
+fn a_bad_line_beside_a_good_one_is_no_way_out() {
+    let log = log();
+    let (honest, forked) = (History::forked_at(u64::MAX), History::forked_at(0));
+    let mut note = forked.signed[9].note().clone();
+    let good = note.signatures()[0].clone();
+    note.push(SignatureLine { signature: vec![0; 64], ..good });
+    let spoiled: SignedCheckpoint = note.to_string().parse().unwrap();
+    assert!(spoiled.verify(log.public()).is_err());
+    let evidence = ForkEvidence::same_size(spoiled.clone(), honest.signed[9].clone());
+    assert_eq!(evidence.verify(log.public()), Ok(()));
+    let evidence = ForkEvidence::grown(spoiled, honest.signed[12].clone(), honest.growth(9, 12));
+    assert_eq!(evidence.to_string().parse::<ForkEvidence>().unwrap().verify(log.public()), Ok(()));
+
+    // Without a good line there is nothing to hold against anybody.
+    let bad = note.to_string().replace(&format!("{}\n", note.signatures()[0]), "");
+    let bad: SignedCheckpoint = bad.parse().unwrap();
+    assert_eq!(bad.note().signatures().len(), 1);
+    assert!(ForkEvidence::same_size(bad, honest.signed[9].clone()).verify(log.public()).is_err());
 }
 
 fn evidence_of_both_kinds(cosigned: bool) -> [ForkEvidence; 2] {
