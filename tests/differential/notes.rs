@@ -4,7 +4,7 @@ use counterfoil_merkle::{
     Hash, TreeHead,
     checkpoint::{Checkpoint, Origin, SignedCheckpoint},
     key::{Algorithm, KeyName, NoteSigner, VerifierKey},
-    note::Note,
+    note::{Note, SignatureLine},
 };
 use signed_note::{StandardSigner, StandardVerifier, VerifierList};
 
@@ -68,6 +68,19 @@ fn changed_notes_are_refused_alike() {
         let (mine, other) = (we_verify(changed, signer.public()), they_verify(changed, signer.public()));
         assert!(mine == other || changed.contains('\u{7f}'), "bit {bit}: {changed:?}");
     }
+}
+
+/// Where they part: of several lines of one key theirs reads the first alone, as Go's does; here all must be good, as
+/// C2SP signed-note demands.
+#[test]
+fn repeated_lines_are_judged_differently() {
+    let signer = ours("log.example", 7);
+    let mut note = Note::new("text\n".to_owned()).unwrap();
+    note.sign(&signer);
+    let good = note.signatures()[0].clone();
+    note.push(SignatureLine { signature: vec![0; 64], ..good });
+    let text = note.to_string();
+    assert!(they_verify(&text, signer.public()) && !we_verify(&text, signer.public()));
 }
 
 /// Keys that one side refuses, the other does too.

@@ -81,7 +81,7 @@ pub(crate) fn agree_on_inclusion<N: Nodes>(store: &N, index: u64, n: u64) {
     let nodes = InclusionProof::nodes(place, size(n)).unwrap();
     let proof = InclusionProof::from_nodes(place, size(n), &store.nodes(&nodes)).unwrap();
     let made = tlog_tiles::prove_record(n, index, &Reader(store)).unwrap();
-    assert_eq!(proof.hashes(), all_ours(made.clone()), "{index} of {n}");
+    assert_eq!(proof.hashes(), all_ours(made), "{index} of {n}");
     let indices = ct_merkle::indices_for_inclusion_proof(n, index);
     let of_ct: Vec<_> = indices.into_iter().map(|node| ct_node(store, node, n)).collect();
     assert_eq!(proof.hashes(), of_ct, "{index} of {n}");
@@ -106,7 +106,7 @@ pub(crate) fn agree_on_consistency<N: Nodes>(store: &N, old: u64, new: u64) {
     let nodes = ConsistencyProof::nodes(size(old), size(new)).unwrap();
     let proof = ConsistencyProof::from_nodes(size(old), size(new), &store.nodes(&nodes)).unwrap();
     let made = tlog_tiles::prove_tree(new, old, &Reader(store)).unwrap();
-    assert_eq!(proof.hashes(), all_ours(made.clone()), "{old} to {new}");
+    assert_eq!(proof.hashes(), all_ours(made), "{old} to {new}");
     let indices = ct_merkle::indices_for_consistency_proof(old, new - old);
     let of_ct: Vec<_> = indices.into_iter().map(|node| ct_node(store, node, new)).collect();
     assert_eq!(proof.hashes(), of_ct, "{old} to {new}");
