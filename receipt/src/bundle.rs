@@ -138,12 +138,21 @@ mod tests {
         let good = vectors::bundle().to_json();
         let cases = [
             (good.replace("vnd.", "x."), "bundle, mediaType: must be application/vnd."),
-            (good.replace("\"statement\":\"", "\"statement\":\"-"), "bundle, statement: must be standard base64"),
+            (
+                good.replace("\"statement\":\"", "\"statement\":\"-"),
+                "bundle, statement: must be standard base64",
+            ),
             (good.replace("\"statement\"", "\"statements\""), "bundle, statement: required, but not there"),
             (good.replace("{\"mediaType\"", "{\"x\":1,\"mediaType\""), "bundle, x: unknown member"),
-            (good.replace("\\\"about\\\":null", "\\\"about\\\": null"), "bundle, entry: the entry is not in canonical form"),
+            (
+                good.replace("\\\"about\\\":null", "\\\"about\\\": null"),
+                "bundle, entry: the entry is not in canonical form",
+            ),
             (good.replace("tlog-proof@v1", "tlog-proof@v2"), "bundle, proof: a tlog-proof begins with"),
-            (good.replace("tlog-proof@v1\\n", "tlog-proof@v1\\nextra AA==\\n"), "bundle, proof: has an extra line"),
+            (
+                good.replace("tlog-proof@v1\\n", "tlog-proof@v1\\nextra AA==\\n"),
+                "bundle, proof: has an extra line",
+            ),
             (good.replace("index ", "index 0"), "bundle, proof: a tlog-proof's index"),
             (good.clone() + "x", "bundle, byte "),
             (good.clone() + &" ".repeat(BUNDLE_BYTES_MAX), "a bundle has at most "),

@@ -46,3 +46,8 @@ pub(crate) fn p256_key() -> SigningKey {
 pub(crate) fn issuer(n: usize) -> PublicKey {
     if n == 2 { p256_key().public().clone() } else { key("issuer").public().clone() }
 }
+
+/// The bundle of the second record.
+pub(crate) fn bundle() -> crate::bundle::Bundle {
+    crate::bundle::Bundle::parse(all()["bundle_1"].as_str().unwrap().as_bytes()).unwrap()
+}
