@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     hex,
-    statement::{Commitment, Group, Sealable},
+    statement::{Commitment, Group, Sealable, groups::OpenedError},
 };
 
 /// What is hashed before the label, so that these commitments are nothing else.
@@ -92,10 +92,13 @@ impl fmt::Debug for Committer {
 }
 
 /// Seals a group: the commitment that stands in its place, and the opening that brings it back.
-pub fn seal<T: Group>(group: &T, key: OpeningKey) -> (Sealable<T>, Opening) {
+///
+/// A group that would not be read when it is opened is refused now.
+pub fn seal<T: Group>(group: &T, key: OpeningKey) -> Result<(Sealable<T>, Opening), OpenedError> {
     let json = group.to_json();
+    T::from_json(&json)?;
     let commitment = key.commit(Label::Group(T::NAME), json.as_bytes());
-    (Sealable::Sealed(commitment), Opening { key, value: Some(json.into_bytes()) })
+    Ok((Sealable::Sealed(commitment), Opening { key, value: Some(json.into_bytes()) }))
 }
 
 #[cfg(test)]
@@ -130,7 +133,7 @@ mod tests {
         let crate::statement::Predicate::Receipt(open) = read(1).predicate else { panic!("a receipt") };
         let key = vectors::all()["commitments"][2]["key"].as_str().and_then(OpeningKey::from_hex).unwrap();
         let usage: &Usage = open.usage.as_ref().and_then(Sealable::open).unwrap();
-        let (group, opening) = seal(usage, key);
+        let (group, opening) = seal(usage, key).unwrap();
         assert_eq!(Some(group), sealed.usage);
         assert_eq!(opening.value.as_deref(), Some(&b"{\"input\":9,\"output\":1}"[..]));
     }

@@ -16,8 +16,8 @@ use crate::{
         Commitment, Frame, Group, GroupName, Issuer, Nonce, Numbering, Origin, Predicate, Receipt, Sealable,
         SignError, Statement, Subject,
         groups::{
-            Accountable, Attempts, Caller, Content, Execution, Ext, Finish, Hints, Lengths, Links, Parts,
-            Timing, Transform, TransformKind, Transforms, Upstream, Usage,
+            Accountable, Attempts, Caller, Content, Execution, Ext, Finish, Hints, Lengths, Links,
+            OpenedError, Parts, Timing, Transform, TransformKind, Transforms, Upstream, Usage,
         },
         receipt::{Api, Claimed, Model, Reported, ReportedSource},
     },
@@ -157,14 +157,15 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// Makes a receipt of an exchange. `random` fills a slice with bytes fit for keys; it is asked for about 40 bytes a
+    /// Makes a receipt of an exchange. Facts never make it fail; extras do when they are not what their groups may hold.
+    /// `random` fills a slice with bytes fit for keys; it is asked for about 40 bytes a
     /// commitment.
     pub fn new(
         facts: Facts,
         bodies: WireBodies<'_>,
         terms: Terms<'_>,
         random: &mut dyn FnMut(&mut [u8]),
-    ) -> Self {
+    ) -> Result<Self, DraftError> {
         let Terms { log, issuer, numbering, claim, sealed, extras } = terms;
         let mut drafting = Drafting { random, sealed, openings: Vec::new() };
         let nonce = drafting.nonce();
@@ -176,7 +177,7 @@ impl Draft {
         };
         let request = drafting.commit(Label::Request, bodies.request);
         let response = bodies.response.map(|body| drafting.commit(Label::Response, body));
-        let receipt = drafting.receipt(facts, bodies, extras);
+        let receipt = drafting.receipt(facts, bodies, extras)?;
         let statement = Statement {
             subject: Subject::Exchange { request, response },
             frame: Frame { nonce, log: log.clone(), issuer, numbering: Some(numbering) },
@@ -185,7 +186,7 @@ impl Draft {
         let id = Id::of_statement(statement.to_json().as_bytes());
         let mut openings = Openings::new(id);
         drafting.openings.into_iter().for_each(|(label, opening)| openings.insert(label, opening));
-        Self { statement, openings, claim: claim_key.map(|key| Claim { id, log, key }) }
+        Ok(Self { statement, openings, claim: claim_key.map(|key| Claim { id, log, key }) })
     }
 
     /// The receipt's id: known before it is signed.
@@ -199,6 +200,16 @@ impl Draft {
     }
 }
 
+/// A group that was to be sealed and is not what a group of its name may be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{group}: {source}")]
+pub struct DraftError {
+    /// The group.
+    pub group: GroupName,
+    /// What is wrong with it.
+    pub source: OpenedError,
+}
+
 struct Drafting<'r> {
     random: &'r mut dyn FnMut(&mut [u8]),
     sealed: Sealed,
@@ -206,7 +217,12 @@ struct Drafting<'r> {
 }
 
 impl Drafting<'_> {
-    fn receipt(&mut self, facts: Facts, bodies: WireBodies<'_>, extras: Extras<'_>) -> Receipt {
+    fn receipt(
+        &mut self,
+        facts: Facts,
+        bodies: WireBodies<'_>,
+        extras: Extras<'_>,
+    ) -> Result<Receipt, DraftError> {
         let answer = facts.answer;
         let links =
             self.links(facts.previous_response.as_deref(), facts.conversation.as_deref(), extras.parent);
@@ -225,25 +241,25 @@ impl Drafting<'_> {
         };
         let api = Api { protocol: facts.protocol, path: facts.path, stream: facts.stream };
         let finish = Finish { status: facts.status, reasons: answer.reasons };
-        Receipt {
-            usage: self.place(Some(answer.usage).filter(|usage| *usage != Usage::default())),
-            lengths: self.place(Some(lengths)),
-            timing: self.place(extras.timing),
-            parameters: self.place(Some(facts.parameters).filter(|parameters| !parameters.0.is_empty())),
-            caller: self.place(caller),
-            attempts: self.place(extras.attempts),
-            transforms: self.place(transforms),
-            parts: self.place(parts),
-            finish: self.place(Some(finish)),
-            content: self.place(content),
-            upstream: self.place(upstream),
-            execution: self.place(extras.execution),
-            accountable: self.place(extras.accountable),
-            hints: self.place(extras.hints),
-            links: self.place(links),
-            ext: self.place(extras.ext),
+        Ok(Receipt {
+            usage: self.place(Some(answer.usage).filter(|usage| *usage != Usage::default()))?,
+            lengths: self.place(Some(lengths))?,
+            timing: self.place(extras.timing)?,
+            parameters: self.place(Some(facts.parameters).filter(|parameters| !parameters.0.is_empty()))?,
+            caller: self.place(caller)?,
+            attempts: self.place(extras.attempts)?,
+            transforms: self.place(transforms)?,
+            parts: self.place(parts)?,
+            finish: self.place(Some(finish))?,
+            content: self.place(content)?,
+            upstream: self.place(upstream)?,
+            execution: self.place(extras.execution)?,
+            accountable: self.place(extras.accountable)?,
+            hints: self.place(extras.hints)?,
+            links: self.place(links)?,
+            ext: self.place(extras.ext)?,
             ..Receipt::new(api, model, facts.outcome)
-        }
+        })
     }
 
     fn content(&mut self, texts: &[String], calls: &[ToolCall], embedding: Option<&str>) -> Option<Content> {
@@ -303,14 +319,15 @@ impl Drafting<'_> {
     }
 
     /// Puts a group in its place: sealed, if it is one of those.
-    fn place<T: Group>(&mut self, group: Option<T>) -> Option<Sealable<T>> {
-        let group = group?;
+    fn place<T: Group>(&mut self, group: Option<T>) -> Result<Option<Sealable<T>>, DraftError> {
+        let Some(group) = group else { return Ok(None) };
         if !self.sealed.contains(T::NAME) {
-            return Some(Sealable::Open(group));
+            return Ok(Some(Sealable::Open(group)));
         }
-        let (sealed, opening) = seal(&group, self.key());
+        let sealed = seal(&group, self.key());
+        let (sealed, opening) = sealed.map_err(|source| DraftError { group: T::NAME, source })?;
         self.openings.push((Label::Group(T::NAME), opening));
-        Some(sealed)
+        Ok(Some(sealed))
     }
 
     fn member(&mut self, label: MemberLabel, bytes: Option<&[u8]>) -> Option<Commitment> {

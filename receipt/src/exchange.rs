@@ -93,7 +93,7 @@ pub struct Facts {
     pub requested: Option<String>,
     /// How the exchange ended.
     pub outcome: Outcome,
-    /// The HTTP status; `None` if nothing came back.
+    /// The HTTP status; `None` if nothing came back, or no status that HTTP knows.
     pub status: Option<u16>,
     /// Settings of the request.
     pub parameters: Parameters,
@@ -157,7 +157,10 @@ impl Exchange<'_> {
             stream: request.and_then(|request| request.member("stream")?.boolean()).unwrap_or(false),
             requested: request.and_then(|request| text(request, "model")),
             outcome: self.outcome(&answer),
-            status: self.response.map(|response| response.status),
+            status: self
+                .response
+                .map(|response| response.status)
+                .filter(|status| (100..600).contains(status)),
             parameters: request.map(parameters::of).unwrap_or_default(),
             parts: request.map(|request| parts(protocol, request)).unwrap_or_default(),
             previous_response: id("previous_response_id").and_then(Value::text).map(str::to_owned),

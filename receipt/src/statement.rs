@@ -116,7 +116,7 @@ impl Statement {
         statement.finish()?;
 
         let mut members = predicate.object()?;
-        let frame = Frame::read(&mut members)?;
+        let frame = Frame::read(&mut members, signer)?;
         if frame.issuer.key != *signer {
             return Err(StatementError::Issuer { signer: signer.clone(), named: frame.issuer.key });
         }

@@ -41,7 +41,7 @@ fn receipt_of(exchange: &Exchange<'_>, terms: Terms<'_>) -> Result<Draft, NotAnI
     let facts = exchange.facts()?;
     let response = exchange.response.map(|response| response.body);
     let bodies = WireBodies { request: exchange.request, response };
-    let draft = Draft::new(facts, bodies, terms, &mut counter());
+    let draft = Draft::new(facts, bodies, terms, &mut counter()).expect("facts are what groups may hold");
     let envelope = draft.sign(&vectors::key("issuer")).expect("every receipt is valid");
     assert_eq!(envelope.id(), draft.id());
     let statement = Statement::parse(&envelope).unwrap();
@@ -142,6 +142,23 @@ fn what_the_issuer_adds_is_carried() {
     assert_eq!((receipt(&draft).claim.as_ref(), &draft.claim), (Some(&caller), &None));
     assert!(matches!(receipt(&draft).ext, Some(Sealable::Sealed(_))));
     assert!(draft.openings.opens(GroupName::Transforms));
+}
+
+/// A group that nobody could open later is refused while the issuer can still do something about it.
+#[test]
+fn what_could_not_be_opened_is_not_sealed() {
+    let recorded = Recorded::parse(SAMPLE.lines().next().unwrap().as_bytes()).unwrap();
+    let (exchange, body) = (recorded.exchange(), recorded.request.as_bytes());
+    for ext in ["", "17", "{\"a\":0.5}", "{\"a\":1,\"a\":1}"] {
+        let extras = Extras { ext: Some(Ext(ext.to_owned())), ..Extras::default() };
+        let open = Terms { extras: extras.clone(), ..terms() };
+        let bodies = WireBodies { request: body, response: None };
+        let draft = Draft::new(exchange.facts().unwrap(), bodies, open, &mut counter()).unwrap();
+        assert!(draft.sign(&vectors::key("issuer")).is_err(), "{ext}");
+        let sealed = Terms { sealed: Sealed::default().with(GroupName::Ext), extras, ..terms() };
+        let error = Draft::new(exchange.facts().unwrap(), bodies, sealed, &mut counter()).unwrap_err();
+        assert_eq!(error.group, GroupName::Ext, "{ext}");
+    }
 }
 
 #[test]

@@ -128,21 +128,26 @@ impl Items {
                     self.take(index, item);
                 }
             }
-            "response.output_text.delta" => self.item(index).text.push_str(delta),
+            _ => self.fragment(kind, index, delta),
+        }
+    }
+
+    fn fragment(&mut self, kind: &str, index: u64, delta: &str) {
+        if self.0.len() >= ITEMS_MAX && !self.0.contains_key(&index) {
+            return;
+        }
+        let item = self.0.entry(index).or_default();
+        match kind {
+            "response.output_text.delta" => item.text.push_str(delta),
             "response.refusal.delta" => {
-                let item = self.item(index);
                 item.refused = true;
                 item.text.push_str(delta);
             }
             "response.function_call_arguments.delta" | "response.custom_tool_call_input.delta" => {
-                self.item(index).call.get_or_insert_default().arguments.push_str(delta);
+                item.call.get_or_insert_default().arguments.push_str(delta);
             }
             _ => {}
         }
-    }
-
-    fn item(&mut self, index: u64) -> &mut Item {
-        self.0.entry(index).or_default()
     }
 
     fn put(&mut self, index: u64, item: Item) {

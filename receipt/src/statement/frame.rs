@@ -48,10 +48,11 @@ pub struct Numbering {
 }
 
 impl Frame {
-    pub(super) fn read<'p>(members: &mut Object<'p, '_>) -> Result<Self, FieldError> {
+    /// Reads the frame. `signer` is the key it is expected to name, and spares reading that again.
+    pub(super) fn read(members: &mut Object<'_, '_>, signer: &PublicKey) -> Result<Self, FieldError> {
         let nonce = members.required("nonce")?.parse()?;
         let log = members.required("log")?.parse()?;
-        let issuer = Issuer::read(&members.required("issuer")?)?;
+        let issuer = Issuer::read(&members.required("issuer")?, signer)?;
         let numbering =
             match (members.optional("stream"), members.optional("number"), members.optional("previous")) {
                 (Some(stream), Some(number), Some(previous)) => Some(Numbering {
@@ -90,9 +91,10 @@ impl Frame {
 }
 
 impl Issuer {
-    fn read(field: &Field<'_, '_>) -> Result<Self, FieldError> {
+    fn read(field: &Field<'_, '_>, signer: &PublicKey) -> Result<Self, FieldError> {
         let mut members = field.object()?;
-        let key = members.required("key")?.parse()?;
+        let key = members.required("key")?;
+        let key = if key.string()? == signer.as_str() { signer.clone() } else { key.parse()? };
         let software = members.maybe("software", |text| text.text(TEXT_BYTES_MAX).map(str::to_owned))?;
         members.finish()?;
         Ok(Self { key, software })
