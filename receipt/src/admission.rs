@@ -11,7 +11,7 @@ use crate::{
     key::PublicKey,
     statement::{Kind, Origin, Statement, StatementError},
     timestamp::Timestamp,
-    trust::{Issuers, Validity},
+    trust::{Issuers, Role},
 };
 
 /// Who may write receipts.
@@ -70,14 +70,14 @@ impl Admission {
 
     fn check_issuer(&self, key: &PublicKey, now: Timestamp) -> Result<(), Refusal> {
         let Self::Registered { issuers, .. } = self else { return Ok(()) };
-        let unknown = || Refusal::UnknownIssuer { key: key.clone() };
-        let issuer = issuers.get(key).ok_or_else(unknown)?;
-        match issuer.validity_at(now) {
-            Validity::Valid => Ok(()),
-            Validity::NotYet | Validity::NoLonger => {
-                Err(Refusal::IssuerNotValid { name: issuer.name.clone(), now })
-            }
+        let issuer = issuers.find(key).ok_or_else(|| Refusal::UnknownIssuer { key: key.clone() })?;
+        if !issuer.roles().is_empty() && !issuer.roles().contains(&Role::Issuer) {
+            return Err(Refusal::NotAnIssuer { name: issuer.name().to_owned() });
         }
+        if !issuer.is_valid_at(now) {
+            return Err(Refusal::IssuerNotValid { name: issuer.name().to_owned(), now });
+        }
+        Ok(())
     }
 }
 
@@ -123,6 +123,12 @@ pub enum Refusal {
     UnknownIssuer {
         /// The key.
         key: PublicKey,
+    },
+    /// The key is listed for other things.
+    #[error("envelope, signatures[0].keyid: {name} is registered, but not as an issuer")]
+    NotAnIssuer {
+        /// The issuer's name.
+        name: String,
     },
     /// The key is listed for another time.
     #[error("envelope, signatures[0].keyid: the registration of {name} is not valid at {now} ms")]

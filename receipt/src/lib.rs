@@ -71,6 +71,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod admission;
 mod bech32m;
 pub mod bundle;
 pub mod claim;
@@ -87,6 +88,7 @@ pub mod statement;
 pub mod timestamp;
 mod tree;
 pub mod trust;
+pub mod verify;
 #[cfg(test)]
 mod vectors;
 

@@ -150,7 +150,7 @@ mod tests {
     fn names_keys_and_keeps_the_policy() {
         let (one, other) = (vectors::key("issuer"), vectors::p256_key());
         let text = format!(
-            "policy = \"\"\"\n{}\"\"\"\n[[issuer]]\nname = \"Bank\"\nkey = \"{}\"\nnot_before = 2025-01-01\nnot_after = 2025-12-31T23:59:59.5+01:00\nroles = [\"gateway\"]\n[[issuer]]\nname = \"Bank\"\nkey = \"{}\"\n",
+            "policy = \"\"\"\n{}\"\"\"\n[[issuer]]\nname = \"Bank\"\nkey = \"{}\"\nnot_before = 2025-01-01\nnot_after = 2025-12-31T23:59:59.5+01:00\nroles = [\"issuer\"]\n[[issuer]]\nname = \"Bank\"\nkey = \"{}\"\n",
             policy(),
             one.public(),
             other.public()
@@ -161,13 +161,15 @@ mod tests {
         assert_eq!(trust.policy.logs().len(), 1);
         assert_eq!(trust.issuers.len(), 2);
         let found = trust.issuers.find(one.public()).unwrap();
-        assert_eq!((found.name(), found.roles()), ("Bank", &[Role::Gateway][..]));
+        assert_eq!((found.name(), found.roles()), ("Bank", &[Role::Issuer][..]));
         let at = |ms| Timestamp::from_millis(ms).unwrap();
         let (first, last) = (1_735_689_600_000, 1_767_221_999_500);
         for (ms, valid) in [(first - 1, false), (first, true), (last, true), (last + 1, false)] {
             assert_eq!(found.is_valid_at(at(ms)), valid, "{ms}");
         }
         assert!(trust.issuers.find(other.public()).unwrap().is_valid_at(at(0)));
+        assert!(found.may_act_as(Role::Issuer) && !found.may_act_as(Role::Arbiter));
+        assert!(trust.issuers.find(other.public()).unwrap().may_act_as(Role::Arbiter));
         assert!(trust.issuers.find(vectors::key("log").public()).is_none());
     }
 

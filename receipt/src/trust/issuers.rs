@@ -16,18 +16,16 @@ const DAY_MS: u64 = 86_400_000;
 codes! {
     /// What a key is trusted for. A key without any is trusted for whatever its records say.
     Role {
-        /// It passes exchanges on and says what it saw.
-        Gateway = "gateway",
-        /// It runs models.
-        Server = "server",
+        /// It issues receipts.
+        Issuer = "issuer",
         /// It checks others' receipts.
         Verifier = "verifier",
         /// It contests others' receipts.
         Disputant = "disputant",
         /// It decides disputes.
         Arbiter = "arbiter",
-        /// It attests what it was shown.
-        Witness = "witness",
+        /// It registers others.
+        Registrar = "registrar",
     }
 }
 
@@ -127,6 +125,11 @@ impl NamedIssuer {
     /// What the key is trusted for; nothing in particular if empty.
     pub fn roles(&self) -> &[Role] {
         &self.roles
+    }
+
+    /// Whether the key is trusted in that role.
+    pub fn may_act_as(&self, role: Role) -> bool {
+        self.roles.is_empty() || self.roles.contains(&role)
     }
 
     /// The first moment at which the key was this issuer's.
