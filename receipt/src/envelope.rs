@@ -148,6 +148,11 @@ impl Envelope {
         &self.statement
     }
 
+    /// The statement, taken out.
+    pub fn into_statement(self) -> Vec<u8> {
+        self.statement
+    }
+
     /// The key that the envelope names.
     pub fn key(&self) -> &PublicKey {
         &self.key
@@ -337,6 +342,15 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_is_printed_is_read(statement in proptest::collection::vec(any::<u8>(), 0..200), p256 in any::<bool>()) {
+            let ed25519 = SigningKey::from_ed25519_seed(&[1; 32]);
+            let key = if p256 { SigningKey::from_p256_scalar(&[1; 32]).unwrap() } else { ed25519 };
+            let signed = VerifiedEnvelope::sign(statement, &key).unwrap();
+            let read = Envelope::parse(signed.envelope().to_json().as_bytes()).unwrap();
+            prop_assert_eq!(read.verify(), Ok(signed));
+        }
+
         /// One changed byte of an envelope is refused, or does not verify, or changed nothing that is said.
         #[test]
         fn one_changed_byte_changes_nothing_or_is_refused(at in any::<prop::sample::Index>(), byte in any::<u8>()) {

@@ -26,6 +26,7 @@ use crate::{
     clock::{Clock, ClockError},
     guard::{Guard, GuardError, Mark},
     log::{Log, Status},
+    metrics::Metrics,
     objects::{Created, StoreError, commit_name, never_told_name},
     publish::{PublishError, Publisher, View},
     queue::{Outcome, Submission, Taken},
@@ -82,6 +83,8 @@ pub struct Driver {
     pub clock: Clock,
     /// How far the wall clock may be ahead of the guard at start.
     pub clock_gap_max: Duration,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
 }
 
 /// One life of the sequencer between two recoveries.
@@ -94,6 +97,9 @@ struct Term {
 impl Driver {
     /// Runs until the queue is shut down. Returns whether the log ended in order.
     pub fn run(mut self) -> bool {
+        if let Err(error) = self.log.show_stored(&self.publisher) {
+            warn!(%error, "what was published before cannot be shown");
+        }
         loop {
             let ended = self.term();
             self.log.queue.close();
@@ -184,7 +190,9 @@ impl Driver {
             let sealed = term.sequencer.seal(self.clock.now()?, nonce(), admitted)?;
             self.commit(&sealed)?;
             self.read_back(term, &sealed)?;
+            let committed = started.elapsed();
             let batch = Arc::new(self.publish(term, sealed)?);
+            self.metrics.published(batch.leaves.len(), committed, started.elapsed());
             info!(
                 tree_size = batch.view.head().size.get(),
                 batch_leaves = batch.leaves.len(),
@@ -216,7 +224,7 @@ impl Driver {
             let id = submission.admitted.id;
             let before = match in_flight.get(&id) {
                 Some(&index) => Some(index),
-                None => block_on(self.log.find(&term.edge, id.as_bytes()))?,
+                None => block_on(self.log.find_id(&term.edge, id.as_bytes()))?,
             };
             if let Some(index) = before {
                 known.push((submission, index));
@@ -264,7 +272,7 @@ impl Driver {
         let mut filled: Vec<_> = sealed.filled.iter().map(full_tile).collect();
         for leaf in &sealed.leaves {
             filled.extend(edge.push_item(leaf.item.clone()).into_iter().flatten());
-            self.log.index_id(&leaf.id);
+            self.log.index_entry(&leaf.id, leaf.hash);
         }
         term.edge = Arc::new(edge);
         self.log.tiles.hold(filled.iter().cloned());

@@ -1,34 +1,27 @@
-//! Where a receipt is, by its id: a table in memory, made from the entries and never trusted alone.
+//! Where a record is, by its id or its leaf hash: tables in memory, made from the entries and never trusted alone.
 //!
-//! A slot holds the first 8 bytes of an id and a position. What it finds is a candidate: the caller compares all 256
-//! bits with the entry itself, so neither damage here nor a forged prefix can pass one receipt off as another.
+//! A slot holds the first 8 bytes of a digest and a position. What it finds is a candidate: the caller compares all
+//! 256 bits with the entry itself, so neither damage here nor a forged prefix can pass one record off as another.
 
 use std::hash::{BuildHasher as _, RandomState};
 
-use counterfoil_merkle::LeafIndex;
+use counterfoil_merkle::{Hash, LeafIndex};
 use counterfoil_receipt::Id;
 use hashbrown::HashTable;
 
 const PREFIX_BYTES: usize = 8;
 const POSITION_BYTES: usize = 5;
 
-/// The table: 13 bytes a receipt, and the slack of a hash table.
+/// The tables of a log: ids and leaf hashes of all its entries.
 #[derive(Default)]
 pub struct Index {
-    slots: HashTable<Slot>,
+    ids: Table,
+    leaves: Table,
     size: u64,
-    /// Keyed anew in each process, so that nobody can choose ids that all fall into one place.
-    hasher: RandomState,
-}
-
-#[derive(Clone, Copy)]
-struct Slot {
-    prefix: [u8; PREFIX_BYTES],
-    position: [u8; POSITION_BYTES],
 }
 
 impl Index {
-    /// An empty table.
+    /// Empty tables.
     pub fn new() -> Self {
         Self::default()
     }
@@ -38,31 +31,60 @@ impl Index {
         self.size
     }
 
-    /// Adds the id of the next entry.
-    pub fn push(&mut self, id: &Id) {
-        let (prefix, position) = (prefix(id.as_bytes()), position(self.size));
-        let hasher = &self.hasher;
-        self.slots.insert_unique(hasher.hash_one(prefix), Slot { prefix, position }, |slot| {
-            hasher.hash_one(slot.prefix)
-        });
+    /// Adds the next entry.
+    pub fn push(&mut self, id: &Id, leaf: Hash) {
+        self.ids.insert(id.as_bytes(), self.size);
+        self.leaves.insert(leaf.as_bytes(), self.size);
         self.size += 1;
     }
 
-    /// Positions of entries whose ids may begin with these bytes, in no particular order. Nearly always none or one.
+    /// Positions of entries whose ids may begin with these bytes. Nearly always none or one.
     ///
     /// # Panics
     /// If fewer than 8 bytes are given.
-    pub fn candidates<'a>(&'a self, id: &[u8]) -> impl Iterator<Item = LeafIndex> + use<'a> {
-        let prefix = prefix(id);
-        self.slots
-            .iter_hash(self.hasher.hash_one(prefix))
-            .filter(move |slot| slot.prefix == prefix)
-            .map(|slot| LeafIndex::new(number(slot.position)).expect("a position is below 2^40"))
+    pub fn ids(&self, id: &[u8]) -> Vec<LeafIndex> {
+        self.ids.candidates(id)
+    }
+
+    /// Positions of entries that may have this leaf hash. Nearly always none or one.
+    pub fn leaves(&self, leaf: Hash) -> Vec<LeafIndex> {
+        self.leaves.candidates(leaf.as_bytes())
     }
 }
 
-fn prefix(id: &[u8]) -> [u8; PREFIX_BYTES] {
-    *id.first_chunk().expect("an id is looked up by at least 8 bytes")
+/// One table: 13 bytes an entry, and the slack of a hash table.
+#[derive(Default)]
+struct Table {
+    slots: HashTable<Slot>,
+    /// Keyed anew in each process, so that nobody can choose digests that all fall into one place.
+    hasher: RandomState,
+}
+
+#[derive(Clone, Copy)]
+struct Slot {
+    prefix: [u8; PREFIX_BYTES],
+    position: [u8; POSITION_BYTES],
+}
+
+impl Table {
+    fn insert(&mut self, digest: &[u8], index: u64) {
+        let slot = Slot { prefix: prefix(digest), position: position(index) };
+        let hasher = &self.hasher;
+        self.slots.insert_unique(hasher.hash_one(slot.prefix), slot, |slot| hasher.hash_one(slot.prefix));
+    }
+
+    fn candidates(&self, digest: &[u8]) -> Vec<LeafIndex> {
+        let prefix = prefix(digest);
+        self.slots
+            .iter_hash(self.hasher.hash_one(prefix))
+            .filter(|slot| slot.prefix == prefix)
+            .map(|slot| LeafIndex::new(number(slot.position)).expect("a position is below 2^40"))
+            .collect()
+    }
+}
+
+fn prefix(digest: &[u8]) -> [u8; PREFIX_BYTES] {
+    *digest.first_chunk().expect("a digest is looked up by at least 8 bytes")
 }
 
 fn position(index: u64) -> [u8; POSITION_BYTES] {
@@ -78,24 +100,29 @@ fn number([a, b, c, d, e]: [u8; POSITION_BYTES]) -> u64 {
 mod tests {
     use super::*;
 
-    /// Every id is found at its position, and two ids with one prefix are both candidates.
+    /// Every entry is found at its position by either digest, and two ids with one prefix are both candidates.
     #[test]
     fn every_entry_is_a_candidate() {
         let mut index = Index::new();
         let ids: Vec<_> = (0..5000_u32).map(|n| Id::of_statement(&n.to_be_bytes())).collect();
         for id in &ids {
-            index.push(id);
+            index.push(id, Hash::leaf(id.as_bytes()));
         }
         let mut twin = *ids[17].as_bytes();
         twin[31] ^= 1;
-        index.push(&Id::new(counterfoil_merkle::Hash::new(twin)));
+        index.push(&Id::new(Hash::new(twin)), Hash::leaf(&twin));
         for (position, id) in ids.iter().enumerate() {
-            let mut found: Vec<_> = index.candidates(id.as_bytes()).map(LeafIndex::get).collect();
-            found.sort_unstable();
+            let numbers = |found: Vec<LeafIndex>| {
+                let mut numbers: Vec<_> = found.into_iter().map(LeafIndex::get).collect();
+                numbers.sort_unstable();
+                numbers
+            };
             let expected: &[u64] = if position == 17 { &[17, 5000] } else { &[position as u64] };
-            assert_eq!(found, expected);
+            assert_eq!(numbers(index.ids(id.as_bytes())), expected);
+            assert_eq!(numbers(index.ids(&id.as_bytes()[..16])), expected);
+            assert_eq!(numbers(index.leaves(Hash::leaf(id.as_bytes()))), [position as u64]);
         }
-        assert_eq!(index.candidates(Id::of_statement(b"another").as_bytes()).count(), 0);
+        assert!(index.ids(Id::of_statement(b"another").as_bytes()).is_empty());
         assert_eq!(number(position((1 << 40) - 1)), (1 << 40) - 1);
     }
 }

@@ -1,15 +1,29 @@
 //! The log: sequencer, storage, index, HTTP.
+//!
+//! A receipt's way: [`http::submit`] admits it, [`queue`] holds it, [`driver`] gives it its place with the pure
+//! [`sequencer`], makes it durable as a [`commit`] record and publishes the new tree head; [`settle`] turns commits
+//! into full tiles and bundles beside that. [`recover`] finds the log again at every start.
 
+pub mod adopt;
+pub mod cli;
 pub mod clock;
 pub mod commit;
+pub mod config;
 pub mod driver;
 pub mod guard;
+pub mod http;
 pub mod index;
+pub mod init;
+pub mod keyfile;
 pub mod log;
+pub mod metrics;
 pub mod objects;
 pub mod publish;
 pub mod queue;
 pub mod recover;
+pub mod run;
 pub mod sequencer;
 pub mod settle;
 pub mod tiles;
+
+pub use cli::main;

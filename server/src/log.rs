@@ -3,9 +3,9 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use counterfoil_merkle::{
-    LeafIndex, TreeSize,
-    checkpoint::SignedCheckpoint,
+    Hash, LeafIndex, TreeSize,
     proof::{ConsistencyProof, InclusionProof},
+    tile::TILE_WIDTH,
 };
 use counterfoil_receipt::{Entry, Id};
 
@@ -13,7 +13,7 @@ use crate::{
     commit::Item,
     index::Index,
     objects::{CHECKPOINT, Objects},
-    publish::View,
+    publish::{Publisher, View},
     queue::Queue,
     recover::{self, RecoverError},
     tiles::{Edge, ReadError, Tiles},
@@ -78,25 +78,23 @@ impl Log {
     }
 
     /// Shows readers what the store says was published last, before, or instead of, being written to.
-    pub fn show_stored(&self) -> Result<(), RecoverError> {
+    pub fn show_stored(&self, publisher: &Publisher) -> Result<(), RecoverError> {
         let objects = self.tiles.objects();
-        let stored = objects.get(CHECKPOINT)?.and_then(|bytes| String::from_utf8(bytes.into()).ok());
-        let Some(text) = stored else { return Ok(()) };
-        let Ok(checkpoint) = text.parse::<SignedCheckpoint>() else { return Ok(()) };
+        let Some(text) = objects.get(CHECKPOINT)? else { return Ok(()) };
+        let Some((checkpoint, time)) = publisher.published_before(&text) else { return Ok(()) };
         let loaded = recover::load(objects)?;
         self.tiles.hold(loaded.filled);
         let head = checkpoint.unverified().head;
         let edge = futures::executor::block_on(self.tiles.edge_at(&loaded.edge, head.size))?;
         if let Some(edge) = edge.filter(|edge| edge.frontier.head() == head) {
-            self.publish(Arc::new(View { edge: Arc::new(edge), checkpoint, text: text.into() }));
+            self.publish(Arc::new(View { edge: Arc::new(edge), checkpoint, text, time }));
         }
         Ok(())
     }
 
     /// Where the record with this id, or whose id begins with at least 16 such bytes, is in a log with this edge.
-    pub async fn find(&self, edge: &Edge, id: &[u8]) -> Result<Option<LeafIndex>, ReadError> {
-        let candidates: Vec<_> =
-            self.index.read().unwrap_or_else(PoisonError::into_inner).candidates(id).collect();
+    pub async fn find_id(&self, edge: &Edge, id: &[u8]) -> Result<Option<LeafIndex>, ReadError> {
+        let candidates = self.index.read().unwrap_or_else(PoisonError::into_inner).ids(id);
         for index in candidates {
             let Some(item) = self.tiles.item(edge, index).await? else { continue };
             let entry = Entry::parse(&item.entry).map_err(|_| ReadError::Entry { index })?;
@@ -107,21 +105,38 @@ impl Log {
         Ok(None)
     }
 
-    /// Adds ids to the index of entries that it does not know yet, up to the edge.
+    /// Where the leaf with this hash is in a log with this edge.
+    pub async fn find_leaf(&self, edge: &Edge, leaf: Hash) -> Result<Option<LeafIndex>, ReadError> {
+        let candidates = self.index.read().unwrap_or_else(PoisonError::into_inner).leaves(leaf);
+        for index in candidates {
+            let Some(item) = self.tiles.item(edge, index).await? else { continue };
+            if Hash::leaf(&item.entry) == leaf {
+                return Ok(Some(index));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Adds to the index the entries that it does not know yet, up to the edge.
     pub async fn fill_index(&self, edge: &Edge) -> Result<(), ReadError> {
         let known = self.index.read().unwrap_or_else(PoisonError::into_inner).size();
+        let mut bundle = Vec::new();
         for index in known..edge.size().get() {
             let index = LeafIndex::new(index)?;
-            let item = self.tiles.item(edge, index).await?.ok_or(ReadError::Entry { index })?;
-            let entry = Entry::parse(&item.entry).map_err(|_| ReadError::Entry { index })?;
-            self.index_id(&entry.id);
+            if bundle.is_empty() || index.get() % TILE_WIDTH == 0 {
+                bundle = self.tiles.entries(edge, index.get() / TILE_WIDTH).await?;
+            }
+            let slot = usize::try_from(index.get() % TILE_WIDTH).expect("below 256");
+            let bytes = bundle.get(slot).ok_or(ReadError::Entry { index })?;
+            let entry = Entry::parse(bytes).map_err(|_| ReadError::Entry { index })?;
+            self.index_entry(&entry.id, Hash::leaf(bytes));
         }
         Ok(())
     }
 
-    /// Adds the id of the next committed entry.
-    pub fn index_id(&self, id: &Id) {
-        self.index.write().unwrap_or_else(PoisonError::into_inner).push(id);
+    /// Adds the next committed entry to the index.
+    pub fn index_entry(&self, id: &Id, leaf: Hash) {
+        self.index.write().unwrap_or_else(PoisonError::into_inner).push(id, leaf);
     }
 
     /// An entry and its statement at the published size.

@@ -21,6 +21,8 @@ pub struct View {
     pub checkpoint: SignedCheckpoint,
     /// The checkpoint's text.
     pub text: Bytes,
+    /// The time that it attests.
+    pub time: Timestamp,
 }
 
 impl View {
@@ -65,6 +67,13 @@ impl Publisher {
         &self.origin
     }
 
+    /// Reads a checkpoint that was published before, if it is this log's own; with the time that it attests.
+    pub fn published_before(&self, text: &[u8]) -> Option<(SignedCheckpoint, Timestamp)> {
+        let checkpoint: SignedCheckpoint = str::from_utf8(text).ok()?.parse().ok()?;
+        let attested = checkpoint.verify(&self.pinned_log).ok()?.cosignature(&self.pinned_clock).ok()?;
+        Some((checkpoint, Timestamp::from_millis(attested.time_s.checked_mul(1000)?)?))
+    }
+
     /// Signs a committed head, attesting a time for it; checks the signatures with the pinned keys.
     ///
     /// # Errors
@@ -86,7 +95,7 @@ impl Publisher {
             return Err(PublishError::Backwards { last: again.unverified().head, next: head });
         }
         self.last = Some((head, time));
-        Ok(View { edge, checkpoint, text: Bytes::from(text) })
+        Ok(View { edge, checkpoint, text: Bytes::from(text), time })
     }
 }
 

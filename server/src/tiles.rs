@@ -175,6 +175,17 @@ impl Tiles {
         Ok(usize::try_from(ragged).ok().and_then(|slot| edge.items.get(slot)).cloned())
     }
 
+    /// All entries of a bundle of a log whose edge is `edge`: 256, or as many as the ragged one has.
+    pub async fn entries(&self, edge: &Edge, index: u64) -> Result<Vec<Bytes>, ReadError> {
+        if index * TILE_WIDTH == edge.ragged_start() {
+            return Ok(edge.items.iter().map(|item| item.entry.clone()).collect());
+        }
+        let path = TilePath::full(TileKind::Entries, index);
+        let bundle = self.full(path.kind, index).await?;
+        let items = parse_bundle(&bundle).map_err(|error| ReadError::Bundle { path, error })?;
+        Ok(items.into_iter().map(|item| bundle.slice_ref(item)).collect())
+    }
+
     async fn slot(&self, kind: TileKind, index: u64, slot: u64) -> Result<Bytes, ReadError> {
         let path = TilePath::full(kind, index);
         let bundle = self.full(kind, index).await?;

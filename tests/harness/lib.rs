@@ -1,1 +1,10 @@
-//! The harness.
+//! What the end-to-end tests share: real processes, plain HTTP, and receipts by the thousand.
+
+pub mod audit;
+pub mod deployment;
+pub mod http;
+pub mod receipts;
+
+pub use deployment::{Deployment, Programs, Run};
+pub use http::{Http, Reply};
+pub use receipts::Issuing;

@@ -1,0 +1,215 @@
+//! The command line of the server.
+
+use std::{
+    io::IsTerminal as _,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    adopt,
+    clock::wall_now,
+    config::{AdmissionMode, Config},
+    init::{CONFIG_FILE, MadeLog, NewLog, init},
+    run::run,
+};
+
+/// The directory of `run --dev`, if none is named.
+const DEV_DIRECTORY: &str = "counterfoil-dev";
+
+/// A transparency log for AI inference receipts.
+#[derive(Parser)]
+#[command(name = "counterfoil-server", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// What to write to standard error: error, warn, info, debug.
+    #[arg(long, global = true, default_value = "info")]
+    log_level: String,
+    /// Write log lines as JSON.
+    #[arg(long, global = true)]
+    log_json: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make a log: keys, configuration, policy, data directory, guard, and the rules as entry 0.
+    Init(Init),
+    /// Run a log.
+    Run(Run),
+    /// Take over a data directory whose guard is lost, after showing what would be trusted.
+    Adopt(Adopt),
+}
+
+#[derive(Args)]
+struct Init {
+    /// The log's name for ever, such as log.example/2026.
+    #[arg(long)]
+    origin: String,
+    /// A new directory for configuration, keys and data.
+    #[arg(long)]
+    dir: PathBuf,
+    /// A new file, best on another disk, that remembers how far the log went.
+    #[arg(long)]
+    guard: PathBuf,
+    /// Admit any valid signature instead of registered issuers.
+    #[arg(long)]
+    open: bool,
+    /// Address and port to listen on.
+    #[arg(long)]
+    listen: Option<SocketAddr>,
+}
+
+#[derive(Args)]
+struct Run {
+    /// The configuration file.
+    #[arg(long, required_unless_present = "dev", conflicts_with = "dev")]
+    config: Option<PathBuf>,
+    /// Run a log for trying things out, made in this directory if it is not there: admits any valid signature, keeps
+    /// its guard beside its data, listens on 127.0.0.1.
+    #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = DEV_DIRECTORY)]
+    dev: Option<PathBuf>,
+    /// Listen here instead of where the configuration says.
+    #[arg(long)]
+    listen: Option<SocketAddr>,
+    /// Print the effective configuration and stop.
+    #[arg(long)]
+    check: bool,
+    /// The system's clock is right although it is far ahead of the log's last time.
+    #[arg(long)]
+    confirm_clock: bool,
+}
+
+#[derive(Args)]
+struct Adopt {
+    /// The configuration file.
+    #[arg(long)]
+    config: PathBuf,
+    /// Really do it.
+    #[arg(long)]
+    yes: bool,
+    /// Set this commit aside, of which the log told nobody.
+    #[arg(long, value_name = "NUMBER")]
+    set_aside: Option<u64>,
+}
+
+/// The server's whole program. Exit code 0: done; 1: the log is not in order; 2: could not tell.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    start_logging(&cli);
+    let done = match cli.command {
+        Command::Init(arguments) => make(&arguments),
+        Command::Run(arguments) => run_log(&arguments),
+        Command::Adopt(arguments) => adopt_log(&arguments),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn start_logging(cli: &Cli) {
+    let filter = EnvFilter::try_new(&cli.log_level).unwrap_or_else(|_| EnvFilter::new("info"));
+    let colour = std::io::stderr().is_terminal();
+    let subscriber =
+        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colour).with_writer(std::io::stderr);
+    if cli.log_json { subscriber.json().init() } else { subscriber.with_target(false).init() }
+}
+
+fn make(arguments: &Init) -> anyhow::Result<()> {
+    let mode = if arguments.open { AdmissionMode::Open } else { AdmissionMode::Registered };
+    let new = NewLog {
+        origin: arguments.origin.clone(),
+        directory: arguments.dir.clone(),
+        guard: arguments.guard.clone(),
+        mode,
+        listen: arguments.listen,
+    };
+    let made = init(&new, wall_now()?)?;
+    println!("log key     {}", made.log_key);
+    println!("clock key   {}", made.clock_key);
+    println!("config      {}", made.config.display());
+    println!("policy      {}\n\n{}", made.policy.0.display(), made.policy.1);
+    println!("Start it:   counterfoil-server run --config {}", made.config.display());
+    Ok(())
+}
+
+fn run_log(arguments: &Run) -> anyhow::Result<()> {
+    let (path, made) = match (&arguments.config, &arguments.dev) {
+        (Some(path), _) => (path.clone(), None),
+        (None, dev) => dev_log(dev.as_deref().unwrap_or_else(|| Path::new(DEV_DIRECTORY)))?,
+    };
+    let mut config = Config::read(&path)?;
+    if let Some(listen) = arguments.listen {
+        config.listen = listen;
+    }
+    if arguments.check {
+        println!("{}", config.to_toml());
+        return Ok(());
+    }
+    let dev = arguments.dev.is_some();
+    run(&config, arguments.confirm_clock, |address| {
+        if let Some(made) = made {
+            println!("made a log in {}", made.config.parent().unwrap_or_else(|| Path::new(".")).display());
+        }
+        println!("listening on http://{address}");
+        if dev {
+            print_next(&config, address);
+        }
+    })?;
+    Ok(())
+}
+
+/// The log of `--dev`, made on first use.
+fn dev_log(directory: &Path) -> anyhow::Result<(PathBuf, Option<MadeLog>)> {
+    let config = directory.join(CONFIG_FILE);
+    if config.exists() {
+        return Ok((config, None));
+    }
+    let mut tag = [0; 4];
+    getrandom::fill(&mut tag).map_err(std::io::Error::other)?;
+    let new = NewLog {
+        origin: format!("dev.invalid/{:08x}", u32::from_be_bytes(tag)),
+        directory: directory.to_owned(),
+        guard: directory.join("guard"),
+        mode: AdmissionMode::Open,
+        listen: None,
+    };
+    let made = init(&new, wall_now()?).context("making the log of --dev")?;
+    Ok((config, Some(made)))
+}
+
+fn print_next(config: &Config, address: SocketAddr) {
+    println!("\nTry next, in another terminal:");
+    println!("  counterfoil log add dev http://{address} {} --clock {}", config.log_key, config.clock_key);
+    println!("  counterfoil keygen -o issuer.pem");
+    println!("  counterfoil receipt new --key issuer.pem --log dev --exchange tests/data/exchanges.jsonl --out receipts");
+    println!("  counterfoil append receipts/*.envelope.json --log dev");
+}
+
+fn adopt_log(arguments: &Adopt) -> anyhow::Result<()> {
+    let config = Config::read(&arguments.config)?;
+    if let Some(number) = arguments.set_aside {
+        let aside = adopt::set_aside(&config, number)?;
+        println!("commit {number} is set aside as {aside}");
+        return Ok(());
+    }
+    let plan = adopt::examine(&config, wall_now()?)?;
+    println!("{plan}");
+    if !arguments.yes {
+        println!("\nIf this is the newest the log ever was, repeat with --yes. If a newer copy exists, or anyone has");
+        println!("seen a larger checkpoint, do not: signing over what was published forks the log.");
+        return Ok(());
+    }
+    adopt::adopt(&config, &plan)?;
+    println!("\nthe guard {} is set", config.guard.display());
+    Ok(())
+}

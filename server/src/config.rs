@@ -1,0 +1,257 @@
+//! The configuration: one TOML file. Every key is documented on its field; unknown keys are refused.
+
+use std::{
+    fs, io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+use counterfoil_merkle::key::{Algorithm, VerifierKey};
+use serde::{Deserialize, Serialize};
+
+/// All that a server is told. Paths are relative to the file's own directory.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The log's public key (a vkey). Its name is the log's origin. Pinned here: what the log signs is checked with it.
+    pub log_key: String,
+    /// The public key (a vkey) of the log's clock, named `<origin>/clock`.
+    pub clock_key: String,
+    /// The log's private key: a file that only its owner can read.
+    pub log_key_file: PathBuf,
+    /// The clock's private key: a file that only its owner can read.
+    pub clock_key_file: PathBuf,
+    /// The data directory: the log itself.
+    pub data: PathBuf,
+    /// The guard: a file that remembers how far the log went. Keep it outside whatever is restored together with the
+    /// data directory, best on another disk.
+    pub guard: PathBuf,
+    /// Address and port to listen on. Default: 127.0.0.1:8430.
+    #[serde(default = "default_listen")]
+    pub listen: SocketAddr,
+    /// Who may append.
+    #[serde(default)]
+    pub admission: AdmissionConfig,
+    /// What is refused for being too large, too slow or too many.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+/// Who may append.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdmissionConfig {
+    /// `registered` (default): the issuers of the file. `open`: any valid signature.
+    #[serde(default)]
+    pub mode: AdmissionMode,
+    /// TOML file with an `[[issuer]]` table for each issuer: name, key, and if wanted not_before and not_after.
+    /// Read again on SIGHUP. Needed when the mode is `registered`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuers: Option<PathBuf>,
+}
+
+/// Who may append.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AdmissionMode {
+    /// The issuers of the file.
+    #[default]
+    Registered,
+    /// Any valid signature.
+    Open,
+}
+
+/// What is refused for being too large, too slow or too many.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Open connections; more wait until one closes. Default: 4096.
+    pub connections_max: usize,
+    /// Receipts that wait for the sequencer; more get 503. Default: 8192.
+    pub queue_max: usize,
+    /// Bytes of a batch request. Default: 16 MiB.
+    pub batch_bytes_max: usize,
+    /// Lines of a batch request. Default: 1000.
+    pub batch_lines_max: usize,
+    /// Seconds in which a request's headers must have come, the first byte and idle keep-alive included. Default: 15.
+    pub header_timeout_s: u64,
+    /// Seconds that may pass between two parts of a request's body. Default: 15.
+    pub body_timeout_s: u64,
+    /// Seconds that a stopping server waits for requests in flight. Default: 10.
+    pub drain_timeout_s: u64,
+    /// Seconds that the clock may be ahead of the log's last attested time at start. Default: 7 days.
+    pub clock_gap_max_s: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections_max: 4096,
+            queue_max: 8192,
+            batch_bytes_max: 16 * 1024 * 1024,
+            batch_lines_max: 1000,
+            header_timeout_s: 15,
+            body_timeout_s: 15,
+            drain_timeout_s: 10,
+            clock_gap_max_s: 7 * 24 * 3600,
+        }
+    }
+}
+
+/// Port that nobody else is known to use.
+pub const DEFAULT_PORT: u16 = 8430;
+
+fn default_listen() -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), DEFAULT_PORT)
+}
+
+impl Config {
+    /// Reads a configuration file; paths in it are taken relative to its directory.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let failed = |source| ConfigError::Read { path: path.to_owned(), source };
+        let text = fs::read_to_string(path).map_err(failed)?;
+        let mut config: Self = toml::from_str(&text)
+            .map_err(|source| ConfigError::Form { path: path.to_owned(), source: Box::new(source) })?;
+        let base = path.parent().unwrap_or_else(|| Path::new("."));
+        let issuers = config.admission.issuers.as_mut();
+        for path in [&mut config.log_key_file, &mut config.clock_key_file, &mut config.data, &mut config.guard]
+            .into_iter()
+            .chain(issuers)
+        {
+            *path = base.join(&*path);
+        }
+        config.check()?;
+        Ok(config)
+    }
+
+    /// The log's public key.
+    pub fn log_vkey(&self) -> Result<VerifierKey, ConfigError> {
+        vkey("log_key", &self.log_key, Algorithm::Ed25519)
+    }
+
+    /// The clock's public key.
+    pub fn clock_vkey(&self) -> Result<VerifierKey, ConfigError> {
+        let log = self.log_vkey()?;
+        let clock = vkey("clock_key", &self.clock_key, Algorithm::CosignatureV1)?;
+        let expected = format!("{}/clock", log.name());
+        if clock.name().as_str() != expected {
+            return Err(ConfigError::Value { key: "clock_key", reason: format!("its name must be {expected}") });
+        }
+        Ok(clock)
+    }
+
+    /// The effective values as TOML.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("a configuration is plain TOML")
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        self.log_vkey()?;
+        self.clock_vkey()?;
+        let registered = self.admission.mode == AdmissionMode::Registered;
+        if registered && self.admission.issuers.is_none() {
+            let reason = "needed unless admission.mode is \"open\"".to_owned();
+            return Err(ConfigError::Value { key: "admission.issuers", reason });
+        }
+        for (key, value) in [
+            ("limits.connections_max", self.limits.connections_max),
+            ("limits.queue_max", self.limits.queue_max),
+            ("limits.batch_bytes_max", self.limits.batch_bytes_max),
+            ("limits.batch_lines_max", self.limits.batch_lines_max),
+        ] {
+            if value == 0 {
+                return Err(ConfigError::Value { key, reason: "must not be 0".to_owned() });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn vkey(key: &'static str, text: &str, algorithm: Algorithm) -> Result<VerifierKey, ConfigError> {
+    let parsed: VerifierKey =
+        text.parse().map_err(|error| ConfigError::Value { key, reason: format!("{error}") })?;
+    if parsed.algorithm() != algorithm {
+        return Err(ConfigError::Value { key, reason: "a key of the wrong algorithm".to_owned() });
+    }
+    Ok(parsed)
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("{}: {source}", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Not TOML, an unknown key, or a value of the wrong type.
+    #[error("{}: {source}", path.display())]
+    Form {
+        /// Which.
+        path: PathBuf,
+        /// Where and what.
+        source: Box<toml::de::Error>,
+    },
+    /// A value that cannot be.
+    #[error("{key}: {reason}")]
+    Value {
+        /// Which key.
+        key: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOG: &str = "log.example/receipts+7155889b+AdBKsjJ0K7SrOhNovUYV5ObQIkq3GgFrr4UgozLJd4c3";
+
+    fn minimal() -> String {
+        let clock = counterfoil_merkle::key::NoteSigner::from_seed(
+            counterfoil_merkle::key::KeyName::new("log.example/receipts/clock").unwrap(),
+            Algorithm::CosignatureV1,
+            &[3; 32],
+        );
+        format!(
+            "log_key = \"{LOG}\"\nclock_key = \"{}\"\nlog_key_file = \"l\"\nclock_key_file = \"/c\"\n\
+             data = \"data\"\nguard = \"../guard\"\n[admission]\nmode = \"open\"\n",
+            clock.unwrap().public()
+        )
+    }
+
+    fn read(text: &str) -> Result<Config, ConfigError> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("counterfoil.toml");
+        fs::write(&path, text).unwrap();
+        Config::read(&path)
+    }
+
+    /// What is printed as effective is itself a configuration, and says the same.
+    #[test]
+    fn effective_values_read_back() {
+        let config = read(&minimal()).unwrap();
+        assert!(config.data.is_absolute() && config.clock_key_file == Path::new("/c"));
+        assert_eq!(read(&config.to_toml()).unwrap().to_toml(), config.to_toml());
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (text, message) in [
+            (minimal() + "mod = 1\n", "unknown field"),
+            (minimal() + "[limits]\nqueue_max = 0\n", "limits.queue_max: must not be 0"),
+            (minimal().replace("mode = \"open\"", ""), "admission.issuers: needed"),
+            (minimal().replace("7155889b", "7155889c"), "log_key: the key's id"),
+            (minimal().replace("/clock+", "/o-clock+"), "clock_key: "),
+            (minimal().replacen(LOG, "", 1), "log_key: "),
+        ] {
+            let error = read(&text).unwrap_err().to_string();
+            assert!(error.contains(message), "{error}");
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! Making a log: keys, configuration, policy, the first record and the guard. Its own command, never a side effect of
+//! starting one.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use counterfoil_merkle::{
+    Frontier,
+    key::{Algorithm, KeyError, KeyName, NoteSigner, VerifierKey},
+    policy,
+};
+use counterfoil_receipt::{
+    SigningKey, Statement, Timestamp,
+    admission::Admitted,
+    statement::{Frame, Issuer, Nonce, Origin, Predicate, Rules, SignError, Subject, rules::Mode},
+};
+use zeroize::Zeroizing;
+
+use crate::{
+    commit::NO_DIGEST,
+    config::{AdmissionConfig, AdmissionMode, Config, ConfigError, DEFAULT_PORT, Limits},
+    guard::{Guard, GuardError, Mark},
+    keyfile::{self, KeyFileError},
+    objects::{Created, Objects, StoreError, commit_name},
+    sequencer::{self, Sequencer},
+};
+
+/// Name of the configuration file that `init` writes.
+pub const CONFIG_FILE: &str = "counterfoil.toml";
+const POLICY_FILE: &str = "policy.txt";
+const ISSUERS_FILE: &str = "issuers.toml";
+const ISSUERS_TEXT: &str = "\
+# Who may append to this log. Read again on SIGHUP.
+#
+# [[issuer]]
+# name = \"Example Inference Ltd\"
+# key = \"MCowBQYDK2VwAyEA…\"            # what `counterfoil keygen` prints
+# not_before = 2026-01-01T00:00:00Z     # optional
+# not_after = 2027-01-01T00:00:00Z      # optional
+";
+
+/// What a new log is to be.
+#[derive(Clone, Debug)]
+pub struct NewLog {
+    /// Its name for ever, such as `log.example/2026`.
+    pub origin: String,
+    /// The directory for configuration, keys and data; it must not exist, or be empty.
+    pub directory: PathBuf,
+    /// Where the guard goes.
+    pub guard: PathBuf,
+    /// Who may append.
+    pub mode: AdmissionMode,
+    /// Where it will listen.
+    pub listen: Option<std::net::SocketAddr>,
+}
+
+/// A log that was made.
+#[derive(Clone, Debug)]
+pub struct MadeLog {
+    /// The configuration file.
+    pub config: PathBuf,
+    /// The policy file, and its text.
+    pub policy: (PathBuf, String),
+    /// The log's public key.
+    pub log_key: VerifierKey,
+    /// The clock's public key.
+    pub clock_key: VerifierKey,
+}
+
+/// Makes a log. What it makes is synced before it returns.
+pub fn init(new: &NewLog, now: Timestamp) -> Result<MadeLog, InitError> {
+    let origin: Origin = new.origin.parse().map_err(|_| InitError::Origin)?;
+    let io = |source| InitError::Io { path: new.directory.clone(), source };
+    fs::create_dir_all(&new.directory).map_err(io)?;
+    if fs::read_dir(&new.directory).map_err(io)?.next().is_some() {
+        return Err(InitError::NotEmpty { path: new.directory.clone() });
+    }
+    if new.guard.exists() {
+        return Err(InitError::GuardExists { path: new.guard.clone() });
+    }
+    let keys = new.directory.join("keys");
+    fs::create_dir(&keys).map_err(io)?;
+    let log = new_signer(origin.as_str(), Algorithm::Ed25519)?;
+    let clock = new_signer(&format!("{origin}/clock"), Algorithm::CosignatureV1)?;
+    let operator = SigningKey::from_ed25519_seed(&*seed());
+    keyfile::create(&keys.join("log.key"), &log.to_text())?;
+    keyfile::create(&keys.join("clock.key"), &clock.to_text())?;
+    keyfile::create(&keys.join("operator.pem"), operator.to_pkcs8_pem().trim_end())?;
+
+    let head = log_rules(&new.directory.join("data"), &origin, new.mode, &operator, now)?;
+    Guard::create(&new.guard, Mark { origin: origin.to_string(), commit: 1, head, time: now })?;
+    let policy = policy::log_alone(log.public(), clock.public()).to_string();
+    write(&new.directory.join(POLICY_FILE), &policy)?;
+    let issuers = (new.mode == AdmissionMode::Registered).then(|| PathBuf::from(ISSUERS_FILE));
+    if issuers.is_some() {
+        write(&new.directory.join(ISSUERS_FILE), ISSUERS_TEXT)?;
+    }
+    let config = Config {
+        log_key: log.public().to_string(),
+        clock_key: clock.public().to_string(),
+        log_key_file: "keys/log.key".into(),
+        clock_key_file: "keys/clock.key".into(),
+        data: "data".into(),
+        guard: relative_guard(new).map_err(io)?,
+        listen: new.listen.unwrap_or_else(|| ([127, 0, 0, 1], DEFAULT_PORT).into()),
+        admission: AdmissionConfig { mode: new.mode, issuers },
+        limits: Limits::default(),
+    };
+    let config_file = new.directory.join(CONFIG_FILE);
+    write(&config_file, &config.to_toml())?;
+    File::open(&new.directory).and_then(|directory| directory.sync_all()).map_err(io)?;
+    Ok(MadeLog {
+        config: config_file,
+        policy: (new.directory.join(POLICY_FILE), policy),
+        log_key: log.public().clone(),
+        clock_key: clock.public().clone(),
+    })
+}
+
+/// A guard inside the directory is named relative to it, so that the whole can be moved; any other in full.
+fn relative_guard(new: &NewLog) -> io::Result<PathBuf> {
+    match new.guard.strip_prefix(&new.directory) {
+        Ok(inside) => Ok(inside.to_owned()),
+        Err(_) => new.guard.canonicalize(),
+    }
+}
+
+/// Commits the first record: the rules, signed by the operator.
+fn log_rules(
+    data: &Path,
+    origin: &Origin,
+    mode: AdmissionMode,
+    operator: &SigningKey,
+    now: Timestamp,
+) -> Result<counterfoil_merkle::TreeHead, InitError> {
+    let mut nonce = [0; 16];
+    random(&mut nonce);
+    let mode = match mode {
+        AdmissionMode::Open => Mode::Open,
+        AdmissionMode::Registered => Mode::Registered,
+    };
+    let statement = Statement {
+        subject: Subject::Log,
+        frame: Frame {
+            nonce: Nonce::new(nonce),
+            log: origin.clone(),
+            issuer: Issuer { key: operator.public().clone(), software: None },
+            numbering: None,
+        },
+        predicate: Predicate::Rules(Rules { mode, registrars: Vec::new(), operator: operator.public().clone() }),
+    };
+    let admitted = Admitted::new(statement.sign(operator)?, &statement);
+    let admitted = sequencer::Admitted {
+        id: admitted.id,
+        draft: admitted.draft,
+        statement: Bytes::from(admitted.statement),
+    };
+    random(&mut nonce);
+    let sequencer = Sequencer::new(Frontier::new(), 0, NO_DIGEST, now);
+    let sealed = sequencer.seal(now, nonce, vec![admitted]).expect("an empty log has room");
+    let objects = Arc::new(Objects::init(data)?);
+    match objects.create(&commit_name(sealed.header.number), sealed.record)? {
+        Created::Made => Ok(sealed.header.new),
+        Created::Found => Err(InitError::NotEmpty { path: data.to_owned() }),
+    }
+}
+
+fn new_signer(name: &str, algorithm: Algorithm) -> Result<NoteSigner, InitError> {
+    Ok(NoteSigner::from_seed(KeyName::new(name)?, algorithm, &*seed())?)
+}
+
+fn seed() -> Zeroizing<[u8; 32]> {
+    let mut seed = Zeroizing::new([0; 32]);
+    random(&mut *seed);
+    seed
+}
+
+fn random(bytes: &mut [u8]) {
+    getrandom::fill(bytes).expect("the system gives random bytes");
+}
+
+fn write(path: &Path, text: &str) -> Result<(), InitError> {
+    let io = |source| InitError::Io { path: path.to_owned(), source };
+    fs::write(path, text).and_then(|()| File::open(path)).and_then(|file| file.sync_all()).map_err(io)
+}
+
+/// Why a log was not made. What was made before the error must be removed by hand.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InitError {
+    /// Not the form of an origin.
+    #[error("--origin: 1 to 249 bytes such as log.example/2026, without white space, plus sign, quote or backslash")]
+    Origin,
+    /// Something is there already.
+    #[error("{} is not empty: a log is made in a directory of its own", path.display())]
+    NotEmpty {
+        /// Which.
+        path: PathBuf,
+    },
+    /// A guard is there already.
+    #[error("the guard {} exists: it belongs to another log", path.display())]
+    GuardExists {
+        /// Which.
+        path: PathBuf,
+    },
+    /// A file could not be written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A key's name is too long.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// A key file was not written.
+    #[error(transparent)]
+    KeyFile(#[from] KeyFileError),
+    /// The rules record was not signed.
+    #[error(transparent)]
+    Sign(#[from] SignError),
+    /// The data directory was not made.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The guard was not made.
+    #[error(transparent)]
+    Guard(#[from] GuardError),
+    /// The configuration is not one.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+}

@@ -1,0 +1,194 @@
+//! Running a log: wires everything together, and ends it in order.
+
+use std::{
+    fs, io,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    thread,
+    time::Duration,
+};
+
+use counterfoil_receipt::{
+    admission::Admission,
+    statement::Origin,
+    trust::{Issuers, TrustError},
+};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+use tracing::{error, info, warn};
+
+use crate::{
+    clock::{Clock, ClockError},
+    config::{AdmissionMode, Config, ConfigError},
+    driver::Driver,
+    guard::{Guard, GuardError},
+    http::{self, App, serve::serve},
+    keyfile::{self, KeyFileError},
+    log::{Log, Status},
+    metrics::Metrics,
+    objects::{Objects, StoreError},
+    publish::{PublishError, Publisher},
+};
+
+/// Runs a log until a signal says stop. `ready` is called with the bound address once connections are taken.
+pub fn run(
+    config: &Config,
+    confirm_clock: bool,
+    ready: impl FnOnce(std::net::SocketAddr),
+) -> Result<(), RunError> {
+    let objects = Arc::new(Objects::open(&config.data)?);
+    let publisher = Publisher::new(
+        keyfile::read_signer(&config.log_key_file)?,
+        keyfile::read_signer(&config.clock_key_file)?,
+        config.log_vkey()?,
+        config.clock_vkey()?,
+    )?;
+    let admission = admission(config)?;
+    let log = Arc::new(Log::new(objects, config.limits.queue_max));
+    let metrics = Arc::new(Metrics::new());
+    let clock_gap_max =
+        if confirm_clock { Duration::MAX } else { Duration::from_secs(config.limits.clock_gap_max_s) };
+    let driver = {
+        let (log, metrics) = (Arc::clone(&log), Arc::clone(&metrics));
+        let clock = Clock::start()?;
+        match Guard::open(&config.guard) {
+            Ok(guard) => {
+                let guard = Arc::new(Mutex::new(guard));
+                let driver = Driver { log, guard, publisher, clock, clock_gap_max, metrics };
+                let thread = thread::Builder::new().name("sequence".into());
+                Some(thread.spawn(move || driver.run()).map_err(RunError::Thread)?)
+            }
+            Err(error @ GuardError::InUse { .. }) => return Err(error.into()),
+            // Without a guard nothing is signed; what is published can still be read.
+            Err(error) => {
+                error!(%error, "writing is refused; reads go on");
+                if let Err(error) = log.show_stored(&publisher) {
+                    error!(%error, "what was published before cannot be shown");
+                }
+                log.set_status(Status::Stopped { reason: error.to_string() });
+                None
+            }
+        }
+    };
+    let app = Arc::new(App::new(Arc::clone(&log), metrics, config.limits.clone(), Arc::new(admission)));
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(RunError::Thread)?;
+    let served = runtime.block_on(listen(config, app, ready));
+    log.queue.shut_down();
+    let in_order = driver.is_none_or(|driver| driver.join().unwrap_or(false));
+    served?;
+    if in_order { Ok(()) } else { Err(RunError::Stopped) }
+}
+
+async fn listen(
+    config: &Config,
+    app: Arc<App>,
+    ready: impl FnOnce(std::net::SocketAddr),
+) -> Result<(), RunError> {
+    let bind = |source| RunError::Listen { address: config.listen, source };
+    let listener = TcpListener::bind(config.listen).await.map_err(bind)?;
+    let address = listener.local_addr().map_err(bind)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(RunError::Thread)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::Thread)?;
+    let mut hang_up = signal(SignalKind::hangup()).map_err(RunError::Thread)?;
+    let reloads = {
+        let (app, config) = (Arc::clone(&app), config.clone());
+        tokio::spawn(async move {
+            while hang_up.recv().await.is_some() {
+                match admission(&config) {
+                    Ok(admission) => {
+                        app.set_admission(admission);
+                        info!("the issuers were read again");
+                    }
+                    Err(error) => warn!(%error, "the issuers were not read again; the former ones stay"),
+                }
+            }
+        })
+    };
+    ready(address);
+    info!(%address, "listening");
+    let stop = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        info!("stopping");
+    };
+    serve(listener, http::router(app), &config.limits, stop).await;
+    reloads.abort();
+    Ok(())
+}
+
+/// Who may append, as the configuration says.
+fn admission(config: &Config) -> Result<Admission, RunError> {
+    let log = config.log_vkey()?;
+    let log: Origin = log.name().as_str().parse().map_err(|_| RunError::Origin)?;
+    match (config.admission.mode, &config.admission.issuers) {
+        (AdmissionMode::Open, _) | (_, None) => Ok(Admission::Open { log }),
+        (AdmissionMode::Registered, Some(path)) => {
+            let failed = |source| RunError::Issuers { path: path.clone(), source };
+            let text = fs::read_to_string(path).map_err(failed)?;
+            let issuers = Issuers::parse(&text)
+                .map_err(|error| RunError::IssuerFile { path: path.clone(), error })?;
+            Ok(Admission::Registered { log, issuers })
+        }
+    }
+}
+
+/// Why a log does not run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// A value of the configuration cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The guard is held by another process.
+    #[error(transparent)]
+    Guard(#[from] GuardError),
+    /// A private key cannot be used.
+    #[error(transparent)]
+    KeyFile(#[from] KeyFileError),
+    /// The keys do not belong together.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// The time cannot be believed.
+    #[error(transparent)]
+    Clock(#[from] ClockError),
+    /// The name of the log's key is not an origin.
+    #[error("log_key: its name is not an origin")]
+    Origin,
+    /// The issuers cannot be read.
+    #[error("issuers {}: {source}", path.display())]
+    Issuers {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The issuers' file is malformed.
+    #[error("issuers {}: {error}", path.display())]
+    IssuerFile {
+        /// Which file.
+        path: PathBuf,
+        /// How.
+        error: TrustError,
+    },
+    /// The address cannot be listened on.
+    #[error("listening on {address}: {source}")]
+    Listen {
+        /// Which.
+        address: std::net::SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The system gave no thread or signal.
+    #[error("starting: {0}")]
+    Thread(io::Error),
+    /// The log ended with its state unknown, or writing had stopped.
+    #[error("the log did not end in order")]
+    Stopped,
+}

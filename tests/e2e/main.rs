@@ -1,0 +1,11 @@
+//! Real processes on loopback: what the log promises, tried from outside.
+
+mod append;
+mod crash;
+mod recovery;
+
+use counterfoil_tests::Programs;
+
+/// The programs built with these tests.
+const PROGRAMS: Programs =
+    Programs { server: env!("CARGO_BIN_EXE_under-test-server"), client: "" };
