@@ -1,6 +1,9 @@
 //! Openings: the keys that show what a statement committed to, in the file `<id>.openings.json`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use zeroize::{Zeroize as _, Zeroizing};
@@ -25,8 +28,8 @@ const FORMAT: &str = "counterfoil-openings/v1";
 /// Most openings in a file: one for every input message, and some.
 const OPENINGS_MAX: usize = 16_384;
 
-/// The key of a commitment and, unless it is a body, the bytes. Wiped from memory when dropped.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The key of a commitment and, unless it is a body, the bytes. Wiped from memory when dropped; never printed by `Debug`.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Opening {
     /// The key.
     pub key: OpeningKey,
@@ -37,6 +40,12 @@ pub struct Opening {
 impl Drop for Opening {
     fn drop(&mut self) {
         self.value.zeroize();
+    }
+}
+
+impl fmt::Debug for Opening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.value.is_some() { "Opening(with value)" } else { "Opening(of a body)" })
     }
 }
 

@@ -213,7 +213,11 @@ proptest! {
         let lines: Vec<&str> = SAMPLE.lines().collect();
         let recorded = Recorded::parse(line.get(&lines).as_bytes()).unwrap();
         let mut body = recorded.response.clone().into_bytes();
-        body.truncate(cut.index(body.len() + 1));
+        if let Some(damaged) = body.get_mut(cut.index(2 * recorded.response.len())) {
+            *damaged = byte;
+        } else {
+            body.truncate(at.index(body.len() + 1));
+        }
         let mut request = recorded.request.clone().into_bytes();
         let at = at.index(request.len());
         request[at] = byte;

@@ -50,6 +50,7 @@ pub(super) fn of(request: &Value<'_>) -> Parameters {
             && name.len() <= NAME_BYTES_MAX
             && name.chars().all(is_code)
             && member.value.raw().len() <= TOKEN_BYTES_MAX
+            && member.value.raw().chars().all(|c| c.is_ascii_graphic())
     });
     let taken = settings.take(COUNT_MAX);
     Parameters(taken.map(|member| (member.name.to_string(), member.value.raw().to_owned())).collect())
@@ -73,5 +74,13 @@ mod tests {
             ("top_p", "1e0"),
         ];
         assert_eq!(settings, expected.map(|(name, token)| (name.to_owned(), token.to_owned())));
+    }
+
+    /// A code with a control character, which JSON allows beyond U+001F, is none.
+    #[test]
+    fn a_token_that_a_statement_cannot_carry_is_left_out() {
+        let request = "{\"tool_choice\":\"a\u{7f}\",\"truncation\":\"a\u{85}\",\"speed\":\"fast\"}";
+        let Parameters(settings) = of(&Value::parse(request.as_bytes()).unwrap());
+        assert_eq!(settings, [("speed".to_owned(), "\"fast\"".to_owned())]);
     }
 }

@@ -332,6 +332,19 @@ fn a_record_about_the_log_names_it() {
 }
 
 proptest! {
+    /// Whichever groups a receipt has, it is printed as it was read.
+    #[test]
+    fn any_choice_of_groups(left_out in proptest::sample::subsequence(GroupName::ALL, 0..=GroupName::ALL.len())) {
+        let whole = full().to_json();
+        let value = Value::parse(whole.as_bytes()).unwrap();
+        let raw = |group: &GroupName| value.member("predicate").unwrap().member(group.as_str()).unwrap().raw();
+        let json = left_out.iter().fold(whole.clone(), |json, group| {
+            json.replacen(&format!(",\"{group}\":{}", raw(group)), "", 1)
+        });
+        prop_assert_eq!(json.len() == whole.len(), left_out.is_empty());
+        prop_assert_eq!(parse(&json).unwrap().to_json(), json);
+    }
+
     /// Nothing that is done to one byte of a statement makes the reader panic, or read something that it prints otherwise.
     #[test]
     fn one_changed_byte(at in any::<prop::sample::Index>(), byte in any::<u8>()) {
