@@ -17,6 +17,7 @@
 //! - An [`Entry`](entry) is the leaf. Together with its statement it gives the envelope back.
 //! - A [`commitment`] stands for bytes that never enter the log; an opening, kept elsewhere, shows them.
 //! - A [`claim`] key goes out with the answer; whoever holds it may dispute the receipt.
+//! - An [`audit`] recomputes a log from its leaves and says what does not hold.
 //! - [`exchange`] takes facts out of what went over the wire, [`draft`] makes a receipt of them.
 //!
 //! Nothing here looks at a clock, a socket, a disk or a source of randomness: what is needed is an argument.
@@ -72,6 +73,7 @@
 //! ```
 
 pub mod admission;
+pub mod audit;
 mod bech32m;
 pub mod bundle;
 pub mod claim;

@@ -1,0 +1,269 @@
+//! Whether a log keeps its promises: fed with its leaves in order and with its checkpoints, an [`Audit`] recomputes the
+//! tree and says what does not hold.
+//!
+//! `fsck`, the monitor, the scrubber and repair are shells over it. It reads nothing itself and stops at nothing: a leaf
+//! that cannot be understood is still a leaf of the tree.
+
+pub mod finding;
+pub mod ids;
+pub mod report;
+pub mod served;
+pub mod streams;
+pub mod times;
+
+pub use finding::{Class, Code, Finding, Place};
+pub use ids::Ids;
+pub use report::Report;
+pub use streams::Streams;
+pub use times::Times;
+
+use counterfoil_merkle::{
+    Frontier, LeafIndex, TreeHead, TreeSize,
+    checkpoint::{CheckpointError, SignedCheckpoint, VerifiedCheckpoint},
+    frontier::FullTile,
+    hash::Hash,
+    key::VerifierKey,
+    note::NoteError,
+    tree::TreeError,
+};
+
+use crate::{
+    entry::{Entry, EntryError},
+    statement::{Kind, Statement, StatementError},
+    timestamp::Timestamp,
+};
+
+/// The statement of an entry, as it was served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slot<'a> {
+    /// Its bytes; none at all is an empty slot, which stands for an erased statement.
+    Served(&'a [u8]),
+    /// The log does not show statements to this auditor.
+    Withheld,
+}
+
+/// A checkpoint that the log signed, and when its clock says it did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// The checkpoint.
+    pub checkpoint: VerifiedCheckpoint,
+    /// Seconds since 1970; none if the clock's key is unknown or its signature does not verify.
+    pub time_s: Option<u64>,
+}
+
+impl Seen {
+    /// Size and root.
+    pub const fn head(&self) -> TreeHead {
+        self.checkpoint.head()
+    }
+}
+
+/// An audit of one log, as far as it went.
+///
+/// All of its state is plain data: keep [`Audit::times`], [`Audit::streams`] and the ragged tiles of
+/// [`Audit::frontier`], and [`Audit::resume`] goes on from there.
+#[derive(Clone, Debug)]
+pub struct Audit {
+    log: VerifierKey,
+    clock: Option<VerifierKey>,
+    frontier: Frontier,
+    times: Times,
+    streams: Streams,
+    ids: Ids,
+}
+
+impl Audit {
+    /// The audit of a log from its first leaf on.
+    ///
+    /// Without the key of its clock no time of a checkpoint is checked: say so to whoever reads the findings.
+    pub fn new(log: VerifierKey, clock: Option<VerifierKey>) -> Self {
+        Self::resume(log, clock, Frontier::new(), Times::default(), Streams::default())
+    }
+
+    /// The audit that stopped there.
+    pub fn resume(
+        log: VerifierKey,
+        clock: Option<VerifierKey>,
+        frontier: Frontier,
+        times: Times,
+        streams: Streams,
+    ) -> Self {
+        Self { log, clock, frontier, times, streams, ids: Ids::none() }
+    }
+
+    /// The same audit, which remembers ids so as to find records that were logged twice.
+    #[must_use]
+    pub fn with_ids(self, ids: Ids) -> Self {
+        Self { ids, ..self }
+    }
+
+    /// The right edge of the tree that the leaves make up.
+    pub const fn frontier(&self) -> &Frontier {
+        &self.frontier
+    }
+
+    /// Size and root of that tree.
+    pub fn head(&self) -> TreeHead {
+        self.frontier.head()
+    }
+
+    /// Number of leaves taken.
+    pub const fn size(&self) -> TreeSize {
+        self.frontier.size()
+    }
+
+    /// What is known of the log's times.
+    pub const fn times(&self) -> &Times {
+        &self.times
+    }
+
+    /// What is known of issuers' streams.
+    pub const fn streams(&self) -> &Streams {
+        &self.streams
+    }
+
+    /// Takes the next leaf, which was first seen at `now`, and hands on each hash tile that it fills, lowest first.
+    ///
+    /// Costs a signature check, some 50 us, if the statement is there.
+    ///
+    /// # Errors
+    /// [`TreeError::TooLarge`] if no tree can have another leaf; then nothing changes.
+    pub fn leaf(
+        &mut self,
+        entry: &[u8],
+        statement: Slot<'_>,
+        now: Timestamp,
+        report: &mut Report,
+        filled: impl FnMut(FullTile),
+    ) -> Result<(), TreeError> {
+        let index = self.frontier.size().next_index();
+        self.frontier.push(Hash::leaf(entry), filled)?;
+        match Entry::parse(entry) {
+            Ok(entry) => self.entry(index, &entry, statement, now, report),
+            Err(error) => {
+                self.times.unreadable();
+                report.push(Code::EntryUnreadable, Place::Entry(index), error);
+            }
+        }
+        Ok(())
+    }
+
+    fn entry(
+        &mut self,
+        index: LeafIndex,
+        entry: &Entry,
+        slot: Slot<'_>,
+        now: Timestamp,
+        report: &mut Report,
+    ) {
+        let place = Place::Entry(index);
+        self.times.entry(index, entry.at, now, report);
+        if index.get() == 0 && entry.kind != Kind::Rules {
+            report.push(Code::RulesMissing, place, format_args!("the first record is a {}", entry.kind));
+        }
+        if let Some(first) = self.ids.insert(entry.id, index) {
+            report.push(Code::RecordTwice, place, format_args!("record {} is entry {first} too", entry.id));
+            return;
+        }
+        let statement = match slot {
+            Slot::Withheld => None,
+            Slot::Served([]) => {
+                // An erasure record comes later than what it erases: once there are such records, this waits for them.
+                report.push(Code::StatementMissing, place, "the statement is gone, and no record erased it");
+                None
+            }
+            Slot::Served(bytes) => check_statement(place, entry, bytes, report),
+        };
+        if let Some(meant) = statement.as_ref().map(|statement| &statement.frame.log)
+            && meant.as_str() != self.log.name().as_str()
+        {
+            report.push(Code::StatementLog, place, format_args!("the record is meant for {meant}"));
+            return;
+        }
+        let Some(position) = entry.position else { return };
+        match statement.and_then(|statement| statement.frame.numbering) {
+            Some(numbering) => {
+                let previous = numbering.previous;
+                let record = streams::Ahead { id: entry.id, previous, index, at: entry.at };
+                self.streams.proven(&entry.issuer, position, record, report);
+            }
+            None => self.streams.unproven(&entry.issuer, position, index, report),
+        }
+    }
+
+    /// Takes a checkpoint of any size, which was read at `now`: signature, clock, and time.
+    ///
+    /// None if the log did not sign it. What its root means for the tree is for [`Audit::check_head`] or, where
+    /// checkpoints were seen before, for fork evidence. Take a checkpoint before the leaves that it adds, so that
+    /// their dates are held against it.
+    pub fn checkpoint(&mut self, note: &[u8], now: Timestamp, report: &mut Report) -> Option<Seen> {
+        let checkpoint = match read_checkpoint(note, &self.log) {
+            Ok(checkpoint) => checkpoint,
+            Err((code, error)) => {
+                report.push(code, Place::Log, error);
+                return None;
+            }
+        };
+        let size = checkpoint.head().size;
+        let place = Place::Checkpoint(size);
+        let time_s = match self.clock.as_ref().map(|clock| checkpoint.cosignature(clock)) {
+            None => None,
+            Some(Ok(cosignature)) => {
+                let audited = self.frontier.size();
+                self.times.checkpoint(size, cosignature.time_s, audited, now, report);
+                Some(cosignature.time_s)
+            }
+            Some(Err(error)) => {
+                let missing = matches!(error, CheckpointError::Note(NoteError::NotSigned { .. }));
+                report.push(if missing { Code::ClockMissing } else { Code::ClockSignature }, place, error);
+                None
+            }
+        };
+        Some(Seen { checkpoint, time_s })
+    }
+
+    /// Holds the head of a checkpoint of the audited size against the leaves.
+    pub fn check_head(&self, head: TreeHead, report: &mut Report) {
+        let own = self.head();
+        if head != own {
+            let TreeHead { size, root } = own;
+            let message = format_args!("the first {size} entries give root {root}, signed is {}", head.root);
+            report.push(Code::RootMismatch, Place::Checkpoint(head.size), message);
+        }
+    }
+
+    /// Reports numbers that issuers have left out for some time. Costs one look at each stream: once a round is enough.
+    pub fn check_gaps(&self, now: Timestamp, report: &mut Report) {
+        self.streams.gaps(now, report);
+    }
+}
+
+/// Reads the statement, or says what keeps it from being that of the entry.
+fn check_statement(place: Place, entry: &Entry, bytes: &[u8], report: &mut Report) -> Option<Statement> {
+    let error = match entry.check_statement(bytes) {
+        Ok(statement) => return Some(statement),
+        Err(error) => error,
+    };
+    let code = match &error {
+        EntryError::OtherStatement { .. } => Code::StatementOther,
+        EntryError::Statement(StatementError::KindNotSupported { .. }) => Code::KindUnknown,
+        EntryError::Differs { .. } => Code::EntryDiffers,
+        error if error.is_signature() => Code::StatementSignature,
+        _ => Code::StatementMalformed,
+    };
+    report.push(code, place, error);
+    None
+}
+
+/// Reads a checkpoint that must be signed by that log, or says what a failure amounts to.
+fn read_checkpoint(note: &[u8], log: &VerifierKey) -> Result<VerifiedCheckpoint, (Code, CheckpointError)> {
+    let text = std::str::from_utf8(note).map_err(|_| (Code::CheckpointMalformed, CheckpointError::Form))?;
+    let signed: SignedCheckpoint = text.parse().map_err(|error| (Code::CheckpointMalformed, error))?;
+    signed.verify(log).map_err(|error| match error {
+        CheckpointError::OtherOrigin { .. } => (Code::CheckpointOrigin, error),
+        _ => (Code::CheckpointSignature, error),
+    })
+}
+
+#[cfg(test)]
+mod tests;

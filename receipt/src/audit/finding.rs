@@ -1,0 +1,234 @@
+//! What an audit finds, graded by what it proves and by who is at fault.
+
+use std::fmt;
+
+use counterfoil_merkle::{LeafIndex, TreeSize, tile::TilePath};
+
+use crate::code::codes;
+
+codes! {
+    /// What a finding amounts to, the gravest first.
+    Class {
+        /// The log signed two histories. Proven, and for ever.
+        Fork = "FORK",
+        /// The log signed or served something that cannot be right.
+        Invalid = "INVALID",
+        /// The log shows nothing new: frozen, or the reader is kept from seeing.
+        Stale = "STALE",
+        /// The log, or part of what it must serve, could not be had.
+        Unavailable = "UNAVAILABLE",
+        /// Something was seen, and not understood or not checked.
+        Coverage = "COVERAGE",
+        /// An issuer's doing, not the log's.
+        Issuer = "ISSUER",
+    }
+}
+
+impl Class {
+    /// The exit code of a program whose gravest finding is of this class; issuers' doings have none.
+    pub const fn exit_code(self) -> Option<u8> {
+        match self {
+            Self::Fork => Some(10),
+            Self::Invalid => Some(11),
+            Self::Stale => Some(12),
+            Self::Unavailable => Some(13),
+            Self::Coverage => Some(14),
+            Self::Issuer => None,
+        }
+    }
+}
+
+codes! {
+    /// What was found. The list is closed and the texts are stable; the order is that of the classes.
+    Code {
+        /// Two checkpoints of one size with different roots.
+        ForkSameSize = "fork-same-size",
+        /// A checkpoint below the audited size that is not of the audited tree.
+        ForkSmaller = "fork-smaller",
+        /// A checkpoint above the audited size whose tree does not start with the audited one.
+        ForkLarger = "fork-larger",
+        /// A fork that was proven before.
+        ForkKnown = "fork-known",
+
+        /// What is served as a checkpoint is none.
+        CheckpointMalformed = "checkpoint-malformed",
+        /// A checkpoint of another log.
+        CheckpointOrigin = "checkpoint-origin",
+        /// The log's signature is missing or bad.
+        CheckpointSignature = "checkpoint-signature",
+        /// The log's clock did not sign the checkpoint.
+        ClockMissing = "clock-missing",
+        /// The signature of the log's clock is bad.
+        ClockSignature = "clock-signature",
+        /// The checkpoint's time lies in the future.
+        ClockAhead = "clock-ahead",
+        /// A larger tree has an earlier time.
+        ClockBack = "clock-back",
+        /// Entries or tiles lead to another root than was signed.
+        RootMismatch = "root-mismatch",
+        /// A hash tile is not what the entries make it.
+        TileMismatch = "tile-mismatch",
+        /// A hash tile or bundle is not of the form it must have.
+        TileMalformed = "tile-malformed",
+        /// An entry is not the one that was served before.
+        EntryChanged = "entry-changed",
+        /// An entry is dated before the one before it.
+        AtBack = "at-back",
+        /// An entry is dated before a checkpoint that does not have it yet.
+        AtBeforeCheckpoint = "at-before-checkpoint",
+        /// An entry is dated after a checkpoint that has it.
+        AtAfterCheckpoint = "at-after-checkpoint",
+        /// An entry is dated after it was first seen.
+        AtAhead = "at-ahead",
+        /// The statement's slot is empty and no record says that it was erased.
+        StatementMissing = "statement-missing",
+        /// The statement is not the one that the entry is about.
+        StatementOther = "statement-other",
+        /// The issuer's signature does not verify.
+        StatementSignature = "statement-signature",
+        /// The statement is none, yet the log took it.
+        StatementMalformed = "statement-malformed",
+        /// The statement is meant for another log.
+        StatementLog = "statement-log",
+        /// The entry says something else than its statement.
+        EntryDiffers = "entry-differs",
+        /// One record twice.
+        RecordTwice = "record-twice",
+        /// The first entry does not say who may write.
+        RulesMissing = "rules-missing",
+
+        /// The newest time that the log's clock attests is old.
+        ClockStale = "clock-stale",
+
+        /// The log's checkpoint could not be had.
+        CheckpointUnavailable = "checkpoint-unavailable",
+        /// A tile or bundle that the log must have could not be had.
+        TileUnavailable = "tile-unavailable",
+        /// The log answers too slowly to be read to the end.
+        TooSlow = "too-slow",
+
+        /// An entry that this program cannot read; it is counted and hashed.
+        EntryUnreadable = "entry-unreadable",
+        /// A record of a kind that this program does not know; its signature was checked.
+        KindUnknown = "kind-unknown",
+        /// Statements are served to others only.
+        StatementsWithheld = "statements-withheld",
+        /// The log's clock key is not known, so times are not checked.
+        ClockUnchecked = "clock-unchecked",
+        /// More streams than are kept in mind.
+        StreamsUntracked = "streams-untracked",
+        /// The log grew by more than is read at once.
+        GrowthTooLarge = "growth-too-large",
+
+        /// A number of a stream comes again.
+        NumberAgain = "number-again",
+        /// Numbers of a stream are missing.
+        NumberGap = "number-gap",
+        /// A record does not follow the one with the number before its own.
+        ChainBroken = "chain-broken",
+    }
+}
+
+impl Code {
+    /// What a finding of this code amounts to.
+    pub const fn class(self) -> Class {
+        match self {
+            Self::ForkSameSize | Self::ForkSmaller | Self::ForkLarger | Self::ForkKnown => Class::Fork,
+            Self::ClockStale => Class::Stale,
+            Self::CheckpointUnavailable | Self::TileUnavailable | Self::TooSlow => Class::Unavailable,
+            Self::EntryUnreadable
+            | Self::KindUnknown
+            | Self::StatementsWithheld
+            | Self::ClockUnchecked
+            | Self::StreamsUntracked
+            | Self::GrowthTooLarge => Class::Coverage,
+            Self::NumberAgain | Self::NumberGap | Self::ChainBroken => Class::Issuer,
+            _ => Class::Invalid,
+        }
+    }
+}
+
+/// Where something was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Place {
+    /// The log as a whole.
+    Log,
+    /// A checkpoint of that size.
+    Checkpoint(TreeSize),
+    /// An entry and its statement.
+    Entry(LeafIndex),
+    /// A hash tile or bundle.
+    Tile(TilePath),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Log => f.write_str("log"),
+            Self::Checkpoint(size) => write!(f, "checkpoint {size}"),
+            Self::Entry(index) => write!(f, "entry {index}"),
+            Self::Tile(path) => path.fmt(f),
+        }
+    }
+}
+
+/// One thing that an audit found. Findings sort the gravest first.
+///
+/// Prints as one line in which nothing that a log or an issuer wrote can move a terminal's cursor.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Finding {
+    /// What.
+    pub code: Code,
+    /// Where.
+    pub place: Place,
+    /// The particulars, for people.
+    pub message: String,
+}
+
+impl Finding {
+    /// What it amounts to.
+    pub const fn class(&self) -> Class {
+        self.code.class()
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} at {}: ", self.class(), self.code, self.place)?;
+        for c in self.message.chars() {
+            if c.is_control() || is_invisible(c) {
+                write!(f, "{}", c.escape_unicode())?
+            } else {
+                write!(f, "{c}")?
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Characters that hide, join or turn the text around them.
+const fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Codes are declared in the order of their classes, so the first code found is of the gravest class.
+    #[test]
+    fn codes_sort_as_their_classes_do() {
+        assert!(Code::ALL.is_sorted_by_key(|code| code.class()));
+        let exits: Vec<_> = Class::ALL.iter().map(|class| class.exit_code()).collect();
+        assert_eq!(exits, [Some(10), Some(11), Some(12), Some(13), Some(14), None]);
+    }
+
+    #[test]
+    fn lines_are_escaped() {
+        let place = Place::Entry(LeafIndex::new(7).unwrap());
+        let message = "a\u{1b}[31m\n\u{202e}b ü".to_owned();
+        let line = Finding { code: Code::AtBack, place, message }.to_string();
+        assert_eq!(line, "INVALID at-back at entry 7: a\\u{1b}[31m\\u{a}\\u{202e}b ü");
+    }
+}

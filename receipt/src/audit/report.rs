@@ -1,0 +1,82 @@
+//! Findings as an audit gathers them.
+
+use std::{collections::BTreeMap, fmt};
+
+use super::finding::{Class, Code, Finding, Place};
+
+/// Most findings of one code that a [`Report`] keeps; more are counted only, so that no log can fill a memory.
+pub const FINDINGS_PER_CODE_MAX: u64 = 100;
+
+/// Findings as they come, at most [`FINDINGS_PER_CODE_MAX`] of each code; the rest are counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    findings: Vec<Finding>,
+    counts: BTreeMap<Code, u64>,
+}
+
+impl Report {
+    /// Nothing found.
+    pub const fn new() -> Self {
+        Self { findings: Vec::new(), counts: BTreeMap::new() }
+    }
+
+    /// Adds a finding.
+    pub fn push(&mut self, code: Code, place: Place, message: impl fmt::Display) {
+        let count = self.counts.entry(code).or_default();
+        *count += 1;
+        if *count <= FINDINGS_PER_CODE_MAX {
+            self.findings.push(Finding { code, place, message: message.to_string() });
+        }
+    }
+
+    /// The findings that were kept, in the order in which they came.
+    pub fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
+    /// How many of each code there were, the gravest first.
+    pub const fn counts(&self) -> &BTreeMap<Code, u64> {
+        &self.counts
+    }
+
+    /// The gravest class that was found.
+    pub fn gravest(&self) -> Option<Class> {
+        self.counts.keys().next().map(|code| code.class())
+    }
+
+    /// The exit code: that of the gravest finding, 0 if nothing was found or nothing but issuers' doings.
+    pub fn exit_code(&self) -> u8 {
+        self.gravest().and_then(Class::exit_code).unwrap_or(0)
+    }
+
+    /// Whether nothing was found that is not an issuer's doing.
+    pub fn is_clean(&self) -> bool {
+        self.exit_code() == 0
+    }
+
+    /// Whether there was any finding of that code.
+    pub fn has(&self, code: Code) -> bool {
+        self.counts.contains_key(&code)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reports_are_bounded_and_remember_the_gravest() {
+        let mut report = Report::new();
+        assert!(report.is_clean());
+        report.push(Code::NumberGap, Place::Log, "");
+        assert_eq!((report.exit_code(), report.is_clean()), (0, true));
+        for _ in 0..500 {
+            report.push(Code::EntryUnreadable, Place::Log, "");
+        }
+        assert_eq!((report.exit_code(), report.findings().len()), (14, 101));
+        report.push(Code::AtBack, Place::Log, "");
+        assert_eq!((report.exit_code(), report.counts()[&Code::EntryUnreadable]), (11, 500));
+        report.push(Code::ForkKnown, Place::Log, "");
+        assert_eq!(report.exit_code(), 10);
+    }
+}
