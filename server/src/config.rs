@@ -26,6 +26,9 @@ pub struct Config {
     /// The guard: a file that remembers how far the log went. Keep it outside whatever is restored together with the
     /// data directory, best on another disk.
     pub guard: PathBuf,
+    /// The index of ids and leaf hashes: made again from the data directory whenever it is missing or damaged.
+    #[serde(default = "default_index")]
+    pub index: PathBuf,
     /// Address and port to listen on. Default: 127.0.0.1:8430.
     #[serde(default = "default_listen")]
     pub listen: SocketAddr,
@@ -101,6 +104,10 @@ impl Default for Limits {
 /// Port that nobody else is known to use.
 pub const DEFAULT_PORT: u16 = 8430;
 
+fn default_index() -> PathBuf {
+    "index".into()
+}
+
 fn default_listen() -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), DEFAULT_PORT)
 }
@@ -114,7 +121,7 @@ impl Config {
             .map_err(|source| ConfigError::Form { path: path.to_owned(), source: Box::new(source) })?;
         let base = path.parent().unwrap_or_else(|| Path::new("."));
         let issuers = config.admission.issuers.as_mut();
-        for path in [&mut config.log_key_file, &mut config.clock_key_file, &mut config.data, &mut config.guard]
+        for path in [&mut config.log_key_file, &mut config.clock_key_file, &mut config.data, &mut config.guard, &mut config.index]
             .into_iter()
             .chain(issuers)
         {

@@ -3,11 +3,15 @@
 //! A slot holds the first 8 bytes of a digest and a position. What it finds is a candidate: the caller compares all
 //! 256 bits with the entry itself, so neither damage here nor a forged prefix can pass one record off as another.
 
+pub mod runs;
+
 use std::hash::{BuildHasher as _, RandomState};
 
 use counterfoil_merkle::{Hash, LeafIndex};
 use counterfoil_receipt::Id;
 use hashbrown::HashTable;
+
+use self::runs::{RUN_ENTRIES, Run};
 
 const PREFIX_BYTES: usize = 8;
 const POSITION_BYTES: usize = 5;
@@ -18,6 +22,8 @@ pub struct Index {
     ids: Table,
     leaves: Table,
     size: u64,
+    /// Prefixes of the entries since the last run.
+    recent: Run,
 }
 
 impl Index {
@@ -35,7 +41,34 @@ impl Index {
     pub fn push(&mut self, id: &Id, leaf: Hash) {
         self.ids.insert(id.as_bytes(), self.size);
         self.leaves.insert(leaf.as_bytes(), self.size);
+        self.recent.ids.push(prefix(id.as_bytes()));
+        self.recent.leaves.push(prefix(leaf.as_bytes()));
         self.size += 1;
+    }
+
+    /// Adds 65,536 entries at once, from a stored run.
+    ///
+    /// # Panics
+    /// If the last run is not complete.
+    pub fn push_run(&mut self, run: &Run) {
+        assert!(self.recent.ids.is_empty(), "runs come before single entries");
+        for (id, leaf) in run.ids.iter().zip(&run.leaves) {
+            self.ids.insert(id, self.size);
+            self.leaves.insert(leaf, self.size);
+            self.size += 1;
+        }
+    }
+
+    /// The number and content of the oldest run that is complete and was not taken yet.
+    pub fn take_run(&mut self) -> Option<(u64, Run)> {
+        let recent = self.recent.ids.len();
+        if recent < RUN_ENTRIES {
+            return None;
+        }
+        let number = (self.size - recent as u64) / RUN_ENTRIES as u64;
+        let ids = self.recent.ids.split_off(RUN_ENTRIES);
+        let leaves = self.recent.leaves.split_off(RUN_ENTRIES);
+        Some((number, std::mem::replace(&mut self.recent, Run { ids, leaves })))
     }
 
     /// Positions of entries whose ids may begin with these bytes. Nearly always none or one.

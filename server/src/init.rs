@@ -106,6 +106,7 @@ pub fn init(new: &NewLog, now: Timestamp) -> Result<MadeLog, InitError> {
         log_key_file: "keys/log.key".into(),
         clock_key_file: "keys/clock.key".into(),
         data: "data".into(),
+        index: "index".into(),
         guard: relative_guard(new).map_err(io)?,
         listen: new.listen.unwrap_or_else(|| ([127, 0, 0, 1], DEFAULT_PORT).into()),
         admission: AdmissionConfig { mode: new.mode, issuers },

@@ -1,17 +1,21 @@
 //! The log as its threads share it: what is published, what is where, and whether it can be written to.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use counterfoil_merkle::{
-    Hash, LeafIndex, TreeSize,
+    Frontier, Hash, LeafIndex, NodeId, TreeSize,
     proof::{ConsistencyProof, InclusionProof},
     tile::TILE_WIDTH,
 };
 use counterfoil_receipt::{Entry, Id};
+use tracing::warn;
 
 use crate::{
     commit::Item,
-    index::Index,
+    index::{
+        Index,
+        runs::{RUN_ENTRIES, RUN_LEVEL, Runs, RunsError},
+    },
     objects::{CHECKPOINT, Objects},
     publish::{Publisher, View},
     queue::Queue,
@@ -39,6 +43,8 @@ pub struct Log {
     pub tiles: Tiles,
     /// Ids of all that is committed.
     pub index: RwLock<Index>,
+    /// The index on disk, while it can be written.
+    runs: Mutex<Option<Runs>>,
     /// What waits for the sequencer.
     pub queue: Queue,
     view: RwLock<Option<Arc<View>>>,
@@ -47,10 +53,11 @@ pub struct Log {
 
 impl Log {
     /// A log that nothing is known of yet.
-    pub fn new(objects: Arc<Objects>, queue_max: usize) -> Self {
+    pub fn new(objects: Arc<Objects>, runs: Option<Runs>, queue_max: usize) -> Self {
         Self {
             tiles: Tiles::new(objects),
             index: RwLock::new(Index::new()),
+            runs: Mutex::new(runs),
             queue: Queue::new(queue_max),
             view: RwLock::new(None),
             status: RwLock::new(Status::Starting),
@@ -117,9 +124,12 @@ impl Log {
         Ok(None)
     }
 
-    /// Adds to the index the entries that it does not know yet, up to the edge.
+    /// Fills the index up to the edge: from stored runs as far as they go, then from the entries.
     pub async fn fill_index(&self, edge: &Edge) -> Result<(), ReadError> {
-        let known = self.index.read().unwrap_or_else(PoisonError::into_inner).size();
+        let mut known = self.index.read().unwrap_or_else(PoisonError::into_inner).size();
+        if known == 0 {
+            known = self.load_runs(edge).await?;
+        }
         let mut bundle = Vec::new();
         for index in known..edge.size().get() {
             let index = LeafIndex::new(index)?;
@@ -130,8 +140,62 @@ impl Log {
             let bytes = bundle.get(slot).ok_or(ReadError::Entry { index })?;
             let entry = Entry::parse(bytes).map_err(|_| ReadError::Entry { index })?;
             self.index_entry(&entry.id, Hash::leaf(bytes));
+            self.store_runs(&edge.frontier).await?;
         }
         Ok(())
+    }
+
+    /// Loads the runs that were made for this very log, and returns how many entries they cover.
+    async fn load_runs(&self, edge: &Edge) -> Result<u64, ReadError> {
+        let mut number = 0;
+        loop {
+            let end = (number + 1) * RUN_ENTRIES as u64;
+            let loaded = match &*self.runs.lock().unwrap_or_else(PoisonError::into_inner) {
+                Some(runs) if end <= edge.size().get() => runs.load(number),
+                _ => Ok(None),
+            };
+            let doubt = match loaded {
+                Ok(Some((run, node))) if self.run_node(&edge.frontier, number).await? == node => {
+                    self.index.write().unwrap_or_else(PoisonError::into_inner).push_run(&run);
+                    number += 1;
+                    continue;
+                }
+                Ok(None) => break,
+                Ok(Some(_)) => RunsError::OtherHistory { number },
+                Err(doubt) => doubt,
+            };
+            warn!(%doubt, "the index is made again from here on");
+            break;
+        }
+        Ok(number * RUN_ENTRIES as u64)
+    }
+
+    /// Stores the runs that are complete. An index that cannot be written is left alone until the next start.
+    pub async fn store_runs(&self, frontier: &Frontier) -> Result<(), ReadError> {
+        loop {
+            let taken = self.index.write().unwrap_or_else(PoisonError::into_inner).take_run();
+            let Some((number, run)) = taken else { return Ok(()) };
+            let node = self.run_node(frontier, number).await?;
+            let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(Err(error)) = runs.as_ref().map(|runs| runs.store(number, &run, node)) {
+                warn!(%error, "the index is no longer written; the next start makes the rest of it again");
+                *runs = None;
+            }
+        }
+    }
+
+    /// Ends the index in order, so that it can be believed after any boot.
+    pub fn close_index(&self) {
+        if let Some(runs) = self.runs.lock().unwrap_or_else(PoisonError::into_inner).take()
+            && let Err(error) = runs.close()
+        {
+            warn!(%error, "the index was not closed in order; the next start may make it again");
+        }
+    }
+
+    async fn run_node(&self, frontier: &Frontier, number: u64) -> Result<Hash, ReadError> {
+        let node = NodeId { level: RUN_LEVEL, index: number };
+        Ok(self.tiles.hashes(frontier, &[node]).await?[0])
     }
 
     /// Adds the next committed entry to the index.

@@ -25,6 +25,7 @@ use crate::{
     driver::Driver,
     guard::{Guard, GuardError},
     http::{self, App, serve::serve},
+    index::runs::Runs,
     keyfile::{self, KeyFileError},
     log::{Log, Status},
     metrics::Metrics,
@@ -46,7 +47,7 @@ pub fn run(
         config.clock_vkey()?,
     )?;
     let admission = admission(config)?;
-    let log = Arc::new(Log::new(objects, config.limits.queue_max));
+    let log = Arc::new(Log::new(objects, open_index(config), config.limits.queue_max));
     let metrics = Arc::new(Metrics::new());
     let clock_gap_max =
         if confirm_clock { Duration::MAX } else { Duration::from_secs(config.limits.clock_gap_max_s) };
@@ -77,8 +78,25 @@ pub fn run(
     let served = runtime.block_on(listen(config, app, ready));
     log.queue.shut_down();
     let in_order = driver.is_none_or(|driver| driver.join().unwrap_or(false));
+    log.close_index();
     served?;
     if in_order { Ok(()) } else { Err(RunError::Stopped) }
+}
+
+/// The index on disk. A log runs without one: it only starts more slowly.
+fn open_index(config: &Config) -> Option<Runs> {
+    match Runs::open(&config.index) {
+        Ok((runs, doubt)) => {
+            if let Some(doubt) = doubt {
+                warn!(%doubt, "the index is made again from the entries");
+            }
+            Some(runs)
+        }
+        Err(error) => {
+            warn!(%error, "the index cannot be used; the log runs without one");
+            None
+        }
+    }
 }
 
 async fn listen(

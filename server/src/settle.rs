@@ -147,6 +147,7 @@ impl Settling {
             tiles.objects().create_or_compare(&path.to_string(), bytes)?;
             tiles.settled(&path);
         }
+        futures::executor::block_on(self.log.store_runs(&step.edge.frontier))?;
         self.retained.push_back(step.commit);
         self.mark = Some(step.mark);
         let below = self.edges.take().map(|[_, newest]| newest);

@@ -38,7 +38,6 @@ impl Run {
     ///
     /// # Panics
     /// If it is another one, with all that was said.
-    #[must_use]
     pub fn exits(self, code: i32) -> Self {
         assert_eq!(self.code, code, "\n--- out\n{}\n--- err\n{}", self.out, self.err);
         self
