@@ -5,6 +5,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
 };
 
 use anyhow::Context as _;
@@ -15,7 +16,12 @@ use crate::{
     adopt,
     clock::wall_now,
     config::{AdmissionMode, Config},
+    fsck::fsck,
+    index::runs::Runs,
     init::{CONFIG_FILE, MadeLog, NewLog, init},
+    log::Log,
+    objects::Objects,
+    recover::load,
     run::run,
 };
 
@@ -42,6 +48,10 @@ enum Command {
     Init(Init),
     /// Run a log.
     Run(Run),
+    /// Check a whole log that is not running: every entry, statement, tile and commit, the guard, the checkpoint.
+    Fsck(WithConfig),
+    /// Make the index of a log that is not running again from its entries.
+    Reindex(WithConfig),
     /// Take over a data directory whose guard is lost, after showing what would be trusted.
     Adopt(Adopt),
 }
@@ -63,6 +73,13 @@ struct Init {
     /// Address and port to listen on.
     #[arg(long)]
     listen: Option<SocketAddr>,
+}
+
+#[derive(Args)]
+struct WithConfig {
+    /// The configuration file.
+    #[arg(long)]
+    config: PathBuf,
 }
 
 #[derive(Args)]
@@ -105,6 +122,8 @@ pub fn main() -> ExitCode {
     let done = match cli.command {
         Command::Init(arguments) => make(&arguments),
         Command::Run(arguments) => run_log(&arguments),
+        Command::Fsck(arguments) => return check(&arguments),
+        Command::Reindex(arguments) => reindex(&arguments),
         Command::Adopt(arguments) => adopt_log(&arguments),
     };
     match done {
@@ -193,6 +212,36 @@ fn print_next(config: &Config, address: SocketAddr) {
     println!("  counterfoil keygen -o issuer.pem");
     println!("  counterfoil receipt new --key issuer.pem --log dev --exchange tests/data/exchanges.jsonl --out receipts");
     println!("  counterfoil append receipts/*.envelope.json --log dev");
+}
+
+fn check(arguments: &WithConfig) -> ExitCode {
+    let checked = Config::read(&arguments.config)
+        .map_err(anyhow::Error::from)
+        .and_then(|config| Ok::<_, anyhow::Error>(fsck(&config, wall_now()?)?));
+    match checked {
+        Ok(report) => {
+            print!("{report}");
+            if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::from(1) }
+        }
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn reindex(arguments: &WithConfig) -> anyhow::Result<()> {
+    let config = Config::read(&arguments.config)?;
+    let objects = Arc::new(Objects::open(&config.data)?);
+    let loaded = load(&objects)?;
+    Runs::remove(&config.index)?;
+    let (runs, _) = Runs::open(&config.index)?;
+    let log = Log::new(objects, Some(runs), config.limits.queue_max);
+    log.tiles.hold(loaded.filled);
+    futures::executor::block_on(log.fill_index(&loaded.edge))?;
+    log.close_index();
+    println!("{} entries indexed", loaded.edge.size());
+    Ok(())
 }
 
 fn adopt_log(arguments: &Adopt) -> anyhow::Result<()> {

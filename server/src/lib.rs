@@ -10,6 +10,7 @@ pub mod clock;
 pub mod commit;
 pub mod config;
 pub mod driver;
+pub mod fsck;
 pub mod guard;
 pub mod http;
 pub mod index;

@@ -76,7 +76,7 @@ fn what_was_acknowledged_survives_kill_9() {
     seen.add(checkpoint(&mut http, &key).head());
     seen.check_consistent(&mut http);
     log.down();
-    //FSCK
+    log.server_run(&["fsck"]).exits(0);
     println!("{rounds} rounds, {} acknowledged, {} tree heads, 0 lost, 0 forks", acks.len(), seen.len());
 }
 
