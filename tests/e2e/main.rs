@@ -2,6 +2,7 @@
 
 mod append;
 mod crash;
+mod http;
 mod recovery;
 
 use counterfoil_tests::Programs;

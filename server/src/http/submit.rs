@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
-    body::Bytes,
+    body::{Body, Bytes},
     extract::{Request, State},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
@@ -20,6 +20,9 @@ use crate::{
     sequencer::Admitted,
     tiles::ReadError,
 };
+
+/// A refused body of this many bytes is read to its end, so that the connection survives; a longer one ends it.
+const DRAINED_BYTES_MAX: u64 = 1024 * 1024;
 
 /// The media type of a batch, one JSON value a line.
 pub const NDJSON: &str = "application/x-ndjson";
@@ -81,7 +84,10 @@ pub async fn batch(State(app): State<Arc<App>>, request: Request) -> Result<Resp
 /// The whole body, if it is not too large and comes in time.
 async fn body(request: Request, limit: usize) -> Result<Bytes, ApiError> {
     let stated = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-    if stated.is_some_and(|length: u64| length > limit as u64) {
+    if let Some(length) = stated.filter(|length: &u64| *length > limit as u64) {
+        if length <= DRAINED_BYTES_MAX {
+            drain(request.into_body()).await;
+        }
         return Err(ApiError::TooLarge { limit });
     }
     match Limited::new(request.into_body(), limit).collect().await {
@@ -89,6 +95,11 @@ async fn body(request: Request, limit: usize) -> Result<Bytes, ApiError> {
         Err(error) if error.is::<LengthLimitError>() => Err(ApiError::TooLarge { limit }),
         Err(error) => Err(ApiError::Body { reason: error.to_string() }),
     }
+}
+
+/// Reads a body to its end without keeping it: a connection with an unread body cannot be used again.
+async fn drain(mut body: Body) {
+    while let Some(Ok(_)) = body.frame().await {}
 }
 
 /// Checks an envelope as far as it can be checked without the log's state.

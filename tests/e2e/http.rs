@@ -1,0 +1,101 @@
+//! HTTP as readable text: each file of `http/` holds exchanges, a request and what must come back.
+//!
+//! ```text
+//! POST /v1/receipts
+//! {{envelope}}
+//! => 201
+//! content-type: application/json
+//! ~ "index":1
+//! ```
+//! A line of the request after the first is its body; after `=>` come the status, headers that must be there, and,
+//! after `~`, fragments that the body must have. Lines with `#` are comments. `{{…}}` is filled in by the test.
+
+use std::collections::BTreeMap;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use counterfoil_receipt::{SigningKey, VerifiedEnvelope};
+use counterfoil_tests::{Deployment, Issuing};
+
+use crate::PROGRAMS;
+
+/// Runs all exchanges of a file, in order, over one connection, which must survive every error.
+fn play(text: &str, log: &Deployment, values: &BTreeMap<&str, String>) {
+    let mut http = log.http();
+    for (number, exchange) in text.split("\n\n").filter(|part| part.contains("=>")).enumerate() {
+        let lines: Vec<_> = exchange.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).collect();
+        let split = lines.iter().position(|line| line.starts_with("=>")).unwrap();
+        let fill = |line: &str| {
+            values.iter().fold(line.to_owned(), |line, (name, value)| line.replace(&format!("{{{{{name}}}}}"), value))
+        };
+        let (method, path) = lines[0].split_once(' ').unwrap();
+        let body = lines[1..split].iter().map(|line| fill(line)).collect::<Vec<_>>().join("\n");
+        let path = fill(path);
+        let head = format!("{method} {path} HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n\r\n", body.len());
+        http.send(&[head.as_bytes(), body.as_bytes()].concat()).unwrap();
+        let reply = http.reply().unwrap();
+        let said = String::from_utf8_lossy(&reply.body);
+        let context = format!("exchange {number}: {method} {path}\n{:?}\n{said}", reply.headers);
+        assert_eq!(reply.status.to_string(), lines[split][2..].trim(), "{context}");
+        for line in &lines[split + 1..] {
+            if let Some(fragment) = line.strip_prefix("~ ") {
+                assert!(said.contains(&fill(fragment)), "{fragment}\nis not in {context}");
+            } else {
+                let (name, value) = line.split_once(": ").unwrap();
+                assert_eq!(reply.header(name), Some(value), "{name} in {context}");
+            }
+        }
+    }
+}
+
+#[test]
+fn reading() {
+    let log = Deployment::start(PROGRAMS, "log.example/read");
+    let mut issuing = Issuing::new(&log.origin, 6);
+    let mut values = BTreeMap::new();
+    let mut http = log.http();
+    for _ in 0..300 {
+        let (id, envelope) = issuing.issue();
+        let answer = http.post("/v1/receipts", envelope.as_bytes()).unwrap().json();
+        values.insert("id", id.to_string());
+        values.insert("id32", id.to_string()[..32].to_owned());
+        values.insert("leaf", answer["leaf"].as_str().unwrap().to_owned());
+    }
+    play(include_str!("http/reading.txt"), &log, &values);
+}
+
+#[test]
+fn bad_input() {
+    let log = Deployment::start(PROGRAMS, "log.example/bad");
+    let mut issuing = Issuing::new(&log.origin, 7);
+    let (_, envelope) = issuing.issue();
+    let (_, stranger) = Issuing::new("log.example/another", 7).issue();
+    let sign = |statement: &[u8]| {
+        let signed = VerifiedEnvelope::sign(statement.to_vec(), issuing.key()).unwrap();
+        signed.envelope().to_json()
+    };
+    let payload: serde_json::Value = serde_json::from_str(&envelope).unwrap();
+    let statement = BASE64.decode(payload["payload"].as_str().unwrap()).unwrap();
+    let statement = String::from_utf8(statement).unwrap();
+    let another_key = SigningKey::from_ed25519_seed(&[9; 32]);
+    let other_signer = VerifiedEnvelope::sign(statement.clone().into_bytes(), &another_key).unwrap();
+    let values = BTreeMap::from([
+        ("envelope", envelope.clone()),
+        ("bad_signature", envelope.replace("\"sig\":\"", "\"sig\":\"AAAA")),
+        ("changed_payload", envelope.replacen("\"payload\":\"eyJ", "\"payload\":\"fyJ", 1)),
+        ("other_log", stranger),
+        ("no_json_inside", sign(b"not json")),
+        ("unknown_member", sign(statement.replacen("\"nonce\"", "\"more\":1,\"nonce\"", 1).as_bytes())),
+        ("open_code", sign(statement.replace("\"complete\"", "\"splendid\"").as_bytes())),
+        ("no_model", sign(statement.replace("\"model\":{\"requested\":\"m-1\"},", "").as_bytes())),
+        ("other_kind", sign(statement.replace("inference-receipt/v1", "verdict/v1").as_bytes())),
+        ("other_signer", other_signer.envelope().to_json()),
+        ("two_signatures", envelope.replace("}]", "},{}]")),
+        ("huge", "x".repeat(80_000)),
+        ("many_lines", "{}\n".repeat(1001)),
+    ]);
+    let key: counterfoil_merkle::key::VerifierKey = log.log_key.parse().unwrap();
+    play(include_str!("http/bad_input.txt"), &log, &values);
+    let size = counterfoil_tests::audit::checkpoint(&mut log.http(), &key).head().size;
+    assert_eq!(size.get(), 2, "the rules, and the one good receipt at the end: nothing else was stored");
+    assert!(!log.server_log().contains("panicked"), "{}", log.server_log());
+}
