@@ -1,7 +1,16 @@
 //! Client library and command line of the Counterfoil log.
 
+pub mod answer;
+pub mod cli;
+pub mod context;
+pub mod file;
 pub mod log;
+pub mod monitor;
+pub mod numbering;
+pub mod pin;
 pub mod source;
+pub mod submit;
 
+pub use cli::main;
 pub use log::{KnownLog, Log};
 pub use source::{Connection, Resource, Source};

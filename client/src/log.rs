@@ -1,6 +1,6 @@
 //! A log that is known by its key, and what can be proven about it from its tiles.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 
 use bytes::Bytes;
 use counterfoil_merkle::{
@@ -80,8 +80,8 @@ impl Log {
         let mut tiles: BTreeMap<TileId, TileTree> = BTreeMap::new();
         for &node in nodes {
             let id = TileId::of(node);
-            if !tiles.contains_key(&id) {
-                tiles.insert(id, self.tile(id, size).await?);
+            if let Entry::Vacant(place) = tiles.entry(id) {
+                place.insert(self.tile(id, size).await?);
             }
         }
         let hash = |node: &NodeId| tiles.get(&TileId::of(*node)).and_then(|tile| tile.tree_node(*node));

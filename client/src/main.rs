@@ -1,2 +1,7 @@
-//! Under construction.
-fn main() {}
+//! The program `counterfoil`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    counterfoil_client::main()
+}

@@ -4,6 +4,7 @@ mod dir;
 mod http;
 
 pub use dir::DirSource;
+pub(crate) use http::back_off;
 pub use http::{Api, Connection, Reply};
 
 use std::{fmt, io, path::PathBuf};

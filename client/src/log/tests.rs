@@ -80,7 +80,7 @@ async fn proofs_come_from_tiles() {
     for index in [0, 1, 255, 256, 65_535, 65_536, 69_999] {
         let place = LeafIndex::new(index).unwrap();
         let leaf = log.entry(place, whole.size).await.unwrap();
-        assert_eq!(leaf, leaves[index as usize]);
+        assert_eq!(leaf, leaves[usize::try_from(index).unwrap()]);
         log.prove(place, Hash::leaf(&leaf), whole).await.unwrap();
         let other = log.prove(place, Hash::leaf(b"other"), whole).await;
         assert!(matches!(other, Err(LogError::Inclusion { .. })), "{other:?}");

@@ -1,0 +1,115 @@
+//! The command line: `counterfoil`.
+//!
+//! Every command exits with 0 for yes or done, 1 for no, 2 for could not tell.
+
+mod append;
+mod checkpoint;
+mod completions;
+mod consistency;
+mod demo;
+mod exit;
+mod get;
+mod keygen;
+mod logs;
+mod place;
+mod progress;
+mod prove;
+mod receipt;
+mod report;
+mod target;
+pub mod terminal;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub use exit::{Exit, No};
+pub use target::{LogArgs, Opened};
+pub use terminal::Terminal;
+
+/// Append receipts for AI inference to a transparency log, and check what the log says.
+#[derive(Debug, Parser)]
+#[command(name = "counterfoil", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+
+    /// Print JSON, for machines.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// See it work in a minute: appended, verified, forked, caught.
+    Demo(demo::Demo),
+    /// Make a key to sign receipts with.
+    Keygen(keygen::Keygen),
+    /// Make receipts of exchanges.
+    #[command(subcommand)]
+    Receipt(receipt::Receipt),
+    /// The logs that you know.
+    #[command(subcommand)]
+    Log(logs::Logs),
+    /// Append receipts, and verify the proof that comes back.
+    Append(append::Append),
+    /// Prove from the log's tiles that a receipt is in it.
+    Prove(prove::Prove),
+    /// Fetch and verify the log's checkpoint.
+    Checkpoint(checkpoint::Checkpoint),
+    /// Prove that the log of one size grew into that of another.
+    Consistency(consistency::Consistency),
+    /// Fetch a receipt's bundle and verify it.
+    Get(get::Get),
+    /// Verify a bundle, offline.
+    Verify(verify::Verify),
+    /// Print completions for a shell.
+    Completions(completions::Completions),
+}
+
+impl Command {
+    async fn run(self, terminal: &Terminal) -> anyhow::Result<Exit> {
+        match self {
+            Self::Demo(command) => command.run(terminal),
+            Self::Keygen(command) => command.run(terminal),
+            Self::Receipt(command) => command.run(terminal),
+            Self::Log(command) => command.run(terminal).await,
+            Self::Append(command) => command.run(terminal).await,
+            Self::Prove(command) => command.run(terminal).await,
+            Self::Checkpoint(command) => command.run(terminal).await,
+            Self::Consistency(command) => command.run(terminal).await,
+            Self::Get(command) => command.run(terminal).await,
+            Self::Verify(command) => command.run(terminal),
+            Self::Completions(command) => command.run::<Cli>(),
+        }
+    }
+}
+
+/// Runs the program with the arguments of the process.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let terminal = Terminal::new(cli.json);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let result = match runtime {
+        Ok(runtime) => runtime.block_on(cli.command.run(&terminal)),
+        Err(error) => Err(error.into()),
+    };
+    let exit = result.unwrap_or_else(|error| {
+        terminal.error(&error);
+        Exit::of(&error)
+    });
+    exit.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,50 @@
+//! Exit codes.
+
+use std::process::ExitCode;
+
+use counterfoil_merkle::checkpoint::CheckpointError;
+use counterfoil_receipt::bundle::BundleError;
+
+use crate::{log::LogError, pin::PinError, submit::SubmitError};
+
+/// How a command ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exit(pub u8);
+
+impl Exit {
+    /// Yes, or done.
+    pub const YES: Self = Self(0);
+    /// No: it was found out, and does not hold.
+    pub const NO: Self = Self(1);
+    /// Could not tell: nothing was found out.
+    pub const UNKNOWN: Self = Self(2);
+
+    /// Yes or no.
+    pub const fn yes_if(holds: bool) -> Self {
+        if holds { Self::YES } else { Self::NO }
+    }
+
+    /// What an error means: no if it is an answer, else that nothing is known.
+    pub fn of(error: &anyhow::Error) -> Self {
+        let no = error.chain().any(|error| {
+            error.is::<No>()
+                || error.is::<BundleError>()
+                || error.is::<CheckpointError>()
+                || error.downcast_ref().is_some_and(|error: &LogError| !error.is_silence())
+                || error.downcast_ref().is_some_and(|error: &SubmitError| !error.is_silence())
+                || matches!(error.downcast_ref(), Some(PinError::Inconsistent { .. }))
+        });
+        if no { Self::NO } else { Self::UNKNOWN }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        exit.0.into()
+    }
+}
+
+/// The error that is an answer: no.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct No(pub String);

@@ -1,0 +1,248 @@
+//! What verifying a bundle showed, for people and for programs: each claim apart, never one tick.
+
+use counterfoil_merkle::policy::Accepted;
+use counterfoil_receipt::{
+    Statement,
+    bundle::BundleError,
+    commitment::{Checked, Finding},
+    statement::{Predicate, Receipt},
+    verify::{ContentsCheck, IssuerCheck, Report, StatementCheck, TimeCheck},
+};
+use serde_json::{Value, json};
+
+use super::{
+    Terminal,
+    terminal::{Tone, moment, moment_s, shown},
+};
+
+/// Prints a report.
+pub(super) fn print(report: &Report, terminal: &Terminal) {
+    if terminal.is_json() {
+        return terminal.value(&value(report));
+    }
+    let say = |claim: &str, (tone, text): (Tone, String)| {
+        terminal.line(format_args!("{claim}: {}", terminal.paint(tone, text)));
+    };
+    terminal.line(format_args!("{}: {}", report.entry.kind, report.entry.id));
+    if let Some(statement) = report.statement() {
+        says(statement, terminal);
+    }
+    say("signed", signed(report));
+    say("issuer", issuer(report));
+    say("logged", logged(report));
+    say("time", time(report));
+    say("witnessed", witnessed(&report.checkpoint));
+    for (claim, text) in contents(&report.contents) {
+        say(&claim, text);
+    }
+    say("evidence, verdicts, disputes", (Tone::Dim, "not looked up offline".to_owned()));
+    let failures = report.failures();
+    for failure in &failures {
+        terminal.line(format_args!(
+            "{} {}: {}",
+            terminal.paint(Tone::Bad, "NO"),
+            failure.part(),
+            shown(&failure.to_string())
+        ));
+    }
+    if failures.is_empty() {
+        terminal.line(format_args!("{}: all that you asked for holds", terminal.paint(Tone::Good, "yes")));
+    }
+}
+
+/// Prints that bytes are no bundle.
+pub(super) fn print_malformed(malformed: &BundleError, terminal: &Terminal) {
+    let text = shown(&malformed.to_string());
+    terminal.line(format_args!("{} malformed: {text}", terminal.paint(Tone::Bad, "NO")));
+    let failure = json!({ "part": "bundle", "message": malformed.to_string() });
+    terminal.value(&json!({ "holds": false, "failures": [failure] }));
+}
+
+/// What a receipt says, in a few words.
+fn says(statement: &Statement, terminal: &Terminal) {
+    let Predicate::Receipt(receipt) = &statement.predicate else { return };
+    let Receipt { api, model, outcome, .. } = receipt.as_ref();
+    terminal.line(format_args!("says: {} {}, {outcome}", api.protocol, shown(&api.path)));
+    let reported = model.reported.as_ref().map(|reported| reported.value.as_str());
+    let claimed = model.claimed.as_ref().and_then(|claimed| claimed.name.as_deref());
+    let named = |name: Option<&str>| shown(name.unwrap_or("none"));
+    terminal.line(format_args!(
+        "model: requested {}, reported {}, claimed {}",
+        named(model.requested.as_deref()),
+        named(reported),
+        named(claimed)
+    ));
+}
+
+fn signed(report: &Report) -> (Tone, String) {
+    match &report.statement {
+        StatementCheck::Matches(_) => {
+            (Tone::Good, "yes, and the entry says what the statement says".to_owned())
+        }
+        StatementCheck::Erased => (
+            Tone::Warn,
+            "no statement here, erased or left out; what the entry says is the log's word".to_owned(),
+        ),
+        StatementCheck::Differs(reason) => (Tone::Bad, format!("NO, {}", shown(&reason.to_string()))),
+        StatementCheck::OtherLog(statement) => {
+            (Tone::Bad, format!("yes, but for another log: {}", shown(statement.frame.log.as_str())))
+        }
+    }
+}
+
+fn issuer(report: &Report) -> (Tone, String) {
+    let key = &report.entry.issuer;
+    let word = if matches!(report.statement, StatementCheck::Erased) { ", by the log's word" } else { "" };
+    match &report.issuer {
+        IssuerCheck::Named { name } => (Tone::Good, format!("{}{word} ({key})", shown(name))),
+        IssuerCheck::NotNamed => (Tone::Warn, format!("NOT NAMED BY YOU{word} ({key})")),
+        IssuerCheck::OtherRole { name } => {
+            (Tone::Bad, format!("{}, whom you do not trust as an issuer ({key})", shown(name)))
+        }
+        IssuerCheck::NotValid { name, .. } => {
+            (Tone::Bad, format!("{}, but the key was not valid at the time ({key})", shown(name)))
+        }
+    }
+}
+
+fn logged(report: &Report) -> (Tone, String) {
+    let origin = shown(&report.origin);
+    let place = format!("index {} in a tree of size {} of {origin}", report.index, report.head.size);
+    match (&report.checkpoint, &report.inclusion) {
+        (Ok(_), Ok(())) => (Tone::Good, place),
+        (Err(reason), Ok(())) => (Tone::Bad, format!("NOT PROVEN, {} ({place})", shown(&reason.to_string()))),
+        (Ok(_), Err(reason)) => (Tone::Bad, format!("NO, {reason} ({place})")),
+        (Err(bad), Err(reason)) => {
+            (Tone::Bad, format!("NO, {}; {reason} ({place})", shown(&bad.to_string())))
+        }
+    }
+}
+
+fn time(report: &Report) -> (Tone, String) {
+    let at = moment(report.entry.at);
+    match report.time {
+        TimeCheck::Attested { clock_s } => {
+            (Tone::Good, format!("{at} by the log, not after its checkpoint's {}", moment_s(clock_s)))
+        }
+        TimeCheck::Unattested => (Tone::Dim, format!("{at}, the log's word")),
+        TimeCheck::NoClock => (Tone::Bad, format!("{at}, but the log's clock did not sign the checkpoint")),
+        TimeCheck::AfterCheckpoint { clock_s } => {
+            (Tone::Bad, format!("{at}, after its own checkpoint, which is of {}", moment_s(clock_s)))
+        }
+    }
+}
+
+fn witnessed<E>(checkpoint: &Result<Accepted, E>) -> (Tone, String) {
+    let Ok(accepted) = checkpoint else { return (Tone::Dim, "not known".to_owned()) };
+    if accepted.witnesses.is_empty() {
+        return (Tone::Dim, "by nobody that you listed".to_owned());
+    }
+    let seen = accepted
+        .witnesses
+        .iter()
+        .map(|witness| format!("{} at {}", shown(witness.name.as_str()), moment_s(witness.time_s)));
+    (Tone::Good, seen.collect::<Vec<_>>().join(", "))
+}
+
+fn contents(contents: &ContentsCheck) -> Vec<(String, (Tone, String))> {
+    let one = |tone, text: &str| vec![("contents".to_owned(), (tone, text.to_owned()))];
+    match contents {
+        ContentsCheck::NotGiven => one(Tone::Dim, "not given"),
+        ContentsCheck::NoStatement => one(Tone::Bad, "cannot be checked without a statement that matches"),
+        ContentsCheck::OtherRecord { openings } => {
+            one(Tone::Bad, &format!("the openings are those of {openings}"))
+        }
+        ContentsCheck::Checked(checked) => checked
+            .iter()
+            .map(|Checked { label, finding }| {
+                let (tone, text) = finding_text(*finding);
+                (label.to_string(), (tone, text.to_owned()))
+            })
+            .collect(),
+    }
+}
+
+const fn finding_text(finding: Finding) -> (Tone, &'static str) {
+    match finding {
+        Finding::Opened => (Tone::Good, "matches"),
+        Finding::NoOpening => (Tone::Dim, "stays closed, no opening"),
+        Finding::NoBody => (Tone::Dim, "not given"),
+        Finding::Differs => (Tone::Bad, "DIFFERS"),
+        Finding::Malformed => (Tone::Bad, "matches, but is not what it should be"),
+        Finding::NotCommitted => (Tone::Bad, "cannot be checked: commitment or opening is missing"),
+    }
+}
+
+fn value(report: &Report) -> Value {
+    let failures: Vec<_> = report
+        .failures()
+        .iter()
+        .map(|failure| json!({ "part": failure.part().as_str(), "message": failure.to_string() }))
+        .collect();
+    let statement = match report.statement {
+        StatementCheck::Matches(_) => "matches",
+        StatementCheck::Erased => "absent",
+        StatementCheck::Differs(_) => "differs",
+        StatementCheck::OtherLog(_) => "for another log",
+    };
+    let (status, name) = match &report.issuer {
+        IssuerCheck::Named { name } => ("named", Some(name)),
+        IssuerCheck::NotNamed => ("not named by you", None),
+        IssuerCheck::OtherRole { name } => ("not an issuer", Some(name)),
+        IssuerCheck::NotValid { name, .. } => ("not valid", Some(name)),
+    };
+    let (time, clock) = match report.time {
+        TimeCheck::Attested { clock_s } => ("attested", Some(clock_s)),
+        TimeCheck::Unattested => ("the log's word", None),
+        TimeCheck::NoClock => ("clock missing", None),
+        TimeCheck::AfterCheckpoint { clock_s } => ("after its checkpoint", Some(clock_s)),
+    };
+    let witnesses: Vec<_> = report
+        .checkpoint
+        .iter()
+        .flat_map(|accepted| &accepted.witnesses)
+        .map(|witness| json!({ "name": witness.name.as_str(), "time": witness.time_s }))
+        .collect();
+    json!({
+        "holds": failures.is_empty(),
+        "failures": failures,
+        "kind": report.entry.kind.as_str(),
+        "id": report.entry.id.to_string(),
+        "leaf": report.leaf.to_string(),
+        "statement": statement,
+        "issuer": { "key": report.entry.issuer.as_str(), "status": status, "name": name },
+        "logged": {
+            "origin": report.origin, "index": report.index.get(), "size": report.head.size.get(),
+            "root": report.head.root.to_string(),
+            "included": report.inclusion.is_ok(), "checkpoint_accepted": report.checkpoint.is_ok(),
+        },
+        "time": { "at": report.entry.at.millis(), "status": time, "clock": clock },
+        "witnesses": witnesses,
+        "contents": contents_value(&report.contents),
+        "follow_ups": "not looked up offline",
+    })
+}
+
+fn contents_value(contents: &ContentsCheck) -> Value {
+    match contents {
+        ContentsCheck::NotGiven => Value::Null,
+        ContentsCheck::NoStatement => json!("no statement"),
+        ContentsCheck::OtherRecord { .. } => json!("openings of another record"),
+        ContentsCheck::Checked(checked) => checked
+            .iter()
+            .map(|it| (it.label.to_string(), Value::from(finding_code(it.finding))))
+            .collect::<serde_json::Map<_, _>>()
+            .into(),
+    }
+}
+
+const fn finding_code(finding: Finding) -> &'static str {
+    match finding {
+        Finding::Opened => "matches",
+        Finding::NoOpening => "closed",
+        Finding::NoBody => "not given",
+        Finding::Differs => "differs",
+        Finding::Malformed => "malformed",
+        Finding::NotCommitted => "not committed",
+    }
+}

@@ -1,0 +1,93 @@
+//! Which log a command is about.
+
+use std::{env, path::PathBuf};
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use counterfoil_merkle::key::VerifierKey;
+
+use crate::{
+    context::{Context, Contexts},
+    file,
+    log::{KnownLog, Log},
+    pin::Pin,
+    source::{Connection, Source},
+};
+
+const CERTIFICATES_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// The log: one that you know by name, or its address and key.
+#[derive(Args, Clone, Debug)]
+pub struct LogArgs {
+    /// A log that `log add` remembered; the only one by default.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["url", "log_key", "clock"])]
+    pub log: Option<String>,
+
+    /// Address of the log, or the path of a directory that holds its files.
+    #[arg(long, value_name = "URL", requires = "log_key")]
+    pub url: Option<String>,
+
+    /// Key of the log.
+    #[arg(long, value_name = "VKEY", requires = "url")]
+    pub log_key: Option<VerifierKey>,
+
+    /// Key of the log's clock.
+    #[arg(long, value_name = "VKEY", requires = "log_key")]
+    pub clock: Option<VerifierKey>,
+
+    /// PEM file of the certificates to trust, in place of the system's.
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+}
+
+/// A log, ready to be asked.
+#[derive(Debug)]
+pub struct Opened {
+    /// The log.
+    pub log: Log,
+    /// The newest checkpoint seen of it.
+    pub pin: Pin,
+}
+
+impl LogArgs {
+    /// Opens the log. Reads are tried again up to `retries` times.
+    pub fn open(&self, retries: u32) -> anyhow::Result<Opened> {
+        if let (Some(url), Some(key)) = (&self.url, &self.log_key) {
+            let known = KnownLog { key: key.clone(), clock: self.clock.clone(), url: url.clone() };
+            let log = connect(&known, self.ca.as_ref(), retries)?;
+            return Ok(Opened { log, pin: Pin::for_one_run(known) });
+        }
+        let Context { log: known, folder, authorities, .. } = self.context()?;
+        let log = connect(&known, self.ca.as_ref().or(authorities.as_ref()), retries)?;
+        Ok(Opened { log, pin: Pin::open(&folder, known)? })
+    }
+
+    /// The log that is known by name.
+    pub fn context(&self) -> anyhow::Result<Context> {
+        let contexts = contexts()?;
+        if let Some(name) = &self.log {
+            return Ok(contexts.open(name)?);
+        }
+        match contexts.names()?.as_slice() {
+            [name] => Ok(contexts.open(name)?),
+            [] => bail!("no log is known: use `counterfoil log add`, or say --url and --log-key"),
+            names => bail!("which log? Say --log with one of: {}", names.join(", ")),
+        }
+    }
+}
+
+/// The logs that the person at this account knows.
+pub(crate) fn contexts() -> anyhow::Result<Contexts> {
+    let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let configuration = set("XDG_CONFIG_HOME").filter(|path| path.is_absolute());
+    let home = || set("HOME").map(|home| home.join(".config"));
+    let configuration = configuration.or_else(home).context("neither XDG_CONFIG_HOME nor HOME is set")?;
+    Ok(Contexts::under(&configuration))
+}
+
+/// Opens a log at its address.
+pub(crate) fn connect(known: &KnownLog, authorities: Option<&PathBuf>, retries: u32) -> anyhow::Result<Log> {
+    let authorities = authorities.map(|path| file::read(path, CERTIFICATES_BYTES_MAX)).transpose()?;
+    let connection = Connection { authorities, retries, ..Connection::default() };
+    Ok(Log::new(known.clone(), Source::open(&known.url, &connection)?))
+}

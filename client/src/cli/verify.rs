@@ -1,0 +1,127 @@
+//! `counterfoil verify`.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use counterfoil_merkle::{
+    key::VerifierKey,
+    policy::{POLICY_BYTES_MAX, Policy},
+};
+use counterfoil_receipt::{
+    bundle::{BUNDLE_BYTES_MAX, Bundle},
+    commitment::{Bodies, Openings},
+    trust::{PolicyPlace, TRUST_BYTES_MAX, Trust, TrustFile},
+    verify::{Contents, verify},
+};
+
+use super::{Exit, Terminal, report, target::contexts};
+use crate::{file, log::KnownLog};
+
+/// The longest body that is held against its commitment.
+const BODY_BYTES_MAX: usize = 1024 * 1024 * 1024;
+
+/// The longest openings file: one opening for every message of a long conversation.
+const OPENINGS_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// Verify a bundle, offline.
+#[derive(Args, Debug)]
+pub(super) struct Verify {
+    /// The bundle.
+    bundle: PathBuf,
+
+    #[command(flatten)]
+    trusted: Trusted,
+
+    /// The key of the log's clock, to go with --log-key.
+    #[arg(long, value_name = "VKEY", requires = "log_key")]
+    clock: Option<VerifierKey>,
+
+    /// The openings that came with the receipt.
+    #[arg(long, value_name = "FILE")]
+    openings: Option<PathBuf>,
+
+    /// The request's body, to be held against the receipt.
+    #[arg(long, value_name = "FILE", requires = "openings")]
+    request: Option<PathBuf>,
+
+    /// The response's body, to be held against the receipt.
+    #[arg(long, value_name = "FILE", requires = "openings")]
+    response: Option<PathBuf>,
+}
+
+/// What is trusted.
+#[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
+struct Trusted {
+    /// The key of the log.
+    #[arg(long, value_name = "VKEY")]
+    log_key: Option<VerifierKey>,
+
+    /// A C2SP policy: logs, witnesses, quorum.
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+
+    /// A trust file: a policy, and names for issuers' keys. With any name, a named issuer is demanded.
+    #[arg(long, value_name = "FILE")]
+    trust: Option<PathBuf>,
+
+    /// A log that `log add` remembered.
+    #[arg(long, value_name = "NAME")]
+    log: Option<String>,
+}
+
+impl Verify {
+    pub(super) fn run(&self, terminal: &Terminal) -> anyhow::Result<Exit> {
+        let trust = self.trust()?;
+        let bytes = file::read(&self.bundle, BUNDLE_BYTES_MAX)?;
+        let body =
+            |path: &Option<PathBuf>| path.as_deref().map(|path| file::read(path, BODY_BYTES_MAX)).transpose();
+        let (request, response) = (body(&self.request)?, body(&self.response)?);
+        let openings = match &self.openings {
+            Some(path) => Some(Openings::parse(&file::read(path, OPENINGS_BYTES_MAX)?)?),
+            None => None,
+        };
+        let bodies = Bodies { request: request.as_deref(), response: response.as_deref() };
+        let contents = openings.as_ref().map(|openings| Contents { openings, bodies });
+
+        let bundle = match Bundle::parse(&bytes) {
+            Ok(bundle) => bundle,
+            Err(malformed) => {
+                report::print_malformed(&malformed, terminal);
+                return Ok(Exit::NO);
+            }
+        };
+        let report = verify(&bundle, &trust, contents);
+        report::print(&report, terminal);
+        Ok(Exit::yes_if(report.holds()))
+    }
+
+    fn trust(&self) -> anyhow::Result<Trust> {
+        let Trusted { log_key, policy, trust, log } = &self.trusted;
+        if let Some(path) = policy {
+            return Ok(Trust::in_policy(file::read_text(path, POLICY_BYTES_MAX)?.parse::<Policy>()?));
+        }
+        if let Some(path) = trust {
+            return trust_file(path);
+        }
+        let known = match (log_key, log) {
+            (Some(key), _) => KnownLog { key: key.clone(), clock: self.clock.clone(), url: String::new() },
+            (None, Some(name)) => contexts()?.open(name)?.log,
+            (None, None) => anyhow::bail!("no key of a log is given"),
+        };
+        Ok(known.trust()?)
+    }
+}
+
+/// Reads a trust file, and the policy that it names.
+fn trust_file(path: &Path) -> anyhow::Result<Trust> {
+    let file = TrustFile::parse(&file::read_text(path, TRUST_BYTES_MAX)?)?;
+    let policy = match &file.policy {
+        PolicyPlace::Here(policy) => policy.clone(),
+        PolicyPlace::File(name) => {
+            let beside = path.parent().unwrap_or(Path::new("")).join(name);
+            file::read_text(&beside, POLICY_BYTES_MAX)?
+        }
+    };
+    Ok(file.with_policy(&policy)?)
+}

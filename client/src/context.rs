@@ -1,0 +1,177 @@
+//! The logs that a person knows: a small folder a log, with its address, its keys and the newest checkpoint seen.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use counterfoil_merkle::key::KeyError;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    file::{self, Access, FileError},
+    log::KnownLog,
+};
+
+const LOG_BYTES_MAX: usize = 64 * 1024;
+const NAME_BYTES_MAX: usize = 64;
+
+/// The folder of all logs.
+#[derive(Clone, Debug)]
+pub struct Contexts {
+    root: PathBuf,
+}
+
+/// One log's folder: `log.toml` and `checkpoint`.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// What the person calls the log.
+    pub name: String,
+    /// The folder.
+    pub folder: PathBuf,
+    /// Address and keys.
+    pub log: KnownLog,
+    /// PEM file of the certificates to trust for its address.
+    pub authorities: Option<PathBuf>,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct LogTable {
+    url: String,
+    key: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    clock: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    authorities: Option<PathBuf>,
+}
+
+impl Contexts {
+    /// The logs under `<configuration folder>/counterfoil/logs`.
+    pub fn under(configuration: &Path) -> Self {
+        Self { root: configuration.join("counterfoil").join("logs") }
+    }
+
+    /// Where a log of that name is kept, whether there is one or not.
+    pub fn folder(&self, name: &str) -> Result<PathBuf, ContextError> {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+        if name.is_empty()
+            || name.len() > NAME_BYTES_MAX
+            || name.starts_with('.')
+            || !name.chars().all(allowed)
+        {
+            return Err(ContextError::Name);
+        }
+        Ok(self.root.join(name))
+    }
+
+    /// Reads what is known of a log.
+    pub fn open(&self, name: &str) -> Result<Context, ContextError> {
+        let folder = self.folder(name)?;
+        let path = folder.join("log.toml");
+        let Some(bytes) = file::read_if_there(&path, LOG_BYTES_MAX)? else {
+            return Err(ContextError::Unknown { name: name.to_owned() });
+        };
+        let malformed = |reason: String| ContextError::Malformed { path: path.clone(), reason };
+        let table = std::str::from_utf8(&bytes).map_err(|_| malformed("not UTF-8".to_owned()))?;
+        let table: LogTable = toml::from_str(table).map_err(|error| malformed(error.to_string()))?;
+        let key = |text: &str| text.parse().map_err(|error: KeyError| malformed(error.to_string()));
+        let clock = table.clock.as_deref().map(key).transpose()?;
+        let log = KnownLog { key: key(&table.key)?, clock, url: table.url };
+        Ok(Context { name: name.to_owned(), folder, log, authorities: table.authorities })
+    }
+
+    /// The names of all logs, sorted.
+    pub fn names(&self) -> Result<Vec<String>, ContextError> {
+        let failed = |error| FileError::new("list", &self.root)(error);
+        let folders = match fs::read_dir(&self.root) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            folders => folders.map_err(failed)?,
+        };
+        let mut names = Vec::new();
+        for folder in folders {
+            let folder = folder.map_err(failed)?;
+            let name = folder.file_name().to_string_lossy().into_owned();
+            if folder.path().join("log.toml").is_file() && self.folder(&name).is_ok() {
+                names.push(name);
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+}
+
+impl Context {
+    /// Writes address and keys, over those of the same log. Another log is not written over.
+    pub fn save(&self) -> Result<(), ContextError> {
+        let table = LogTable {
+            url: self.log.url.clone(),
+            key: self.log.key.to_string(),
+            clock: self.log.clock.as_ref().map(ToString::to_string),
+            authorities: self.authorities.clone(),
+        };
+        let path = self.folder.join("log.toml");
+        let malformed = |error: toml::ser::Error| ContextError::Malformed {
+            path: path.clone(),
+            reason: error.to_string(),
+        };
+        let text = toml::to_string(&table).map_err(malformed)?;
+        file::create_folder(&self.folder)?;
+        Ok(file::replace_durably(&path, text.as_bytes(), Access::Public)?)
+    }
+}
+
+/// Why a known log cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ContextError {
+    /// A name that is no folder's.
+    #[error(
+        "a log's name has 1 to {NAME_BYTES_MAX} letters, digits, dots, hyphens and underscores, no dot first"
+    )]
+    Name,
+    /// There is none of that name.
+    #[error("no log is known as {name}; `counterfoil log add` adds one")]
+    Unknown {
+        /// The name.
+        name: String,
+    },
+    /// Its file cannot be understood.
+    #[error("{}: {reason}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Its files cannot be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "log.example/2026+0c885af3+AQr048tlAjWpcoFFyMAyO9/OFnmwRcahJeKL1dk+WmAl";
+    const CLOCK: &str = "log.example/2026/clock+a61ce977+BNWo1EEsH3U0wejGNhunkh6G+ppHPevf+aEIVzg+B4T8";
+
+    #[test]
+    fn what_is_saved_is_opened() {
+        let home = tempfile::tempdir().unwrap();
+        let contexts = Contexts::under(home.path());
+        assert!(contexts.names().unwrap().is_empty());
+        assert!(matches!(contexts.open("main"), Err(ContextError::Unknown { .. })));
+        for (name, clock) in [("main", Some(CLOCK.parse().unwrap())), ("b-2.x", None)] {
+            let log = KnownLog { key: KEY.parse().unwrap(), clock, url: "http://127.0.0.1:1/a".to_owned() };
+            let folder = contexts.folder(name).unwrap();
+            let saved = Context { name: name.to_owned(), folder, log, authorities: None };
+            saved.save().unwrap();
+            assert_eq!(contexts.open(name).unwrap().log, saved.log);
+        }
+        assert_eq!(contexts.names().unwrap(), ["b-2.x", "main"]);
+        for name in ["", ".", "..", "a/b", "a b", ".hidden"] {
+            assert!(matches!(contexts.open(name), Err(ContextError::Name)), "{name}");
+        }
+    }
+}
