@@ -97,6 +97,11 @@ impl Audit {
         Self { ids, ..self }
     }
 
+    /// The key of the log's clock, if it is known.
+    pub const fn clock_key(&self) -> Option<&VerifierKey> {
+        self.clock.as_ref()
+    }
+
     /// The right edge of the tree that the leaves make up.
     pub const fn frontier(&self) -> &Frontier {
         &self.frontier

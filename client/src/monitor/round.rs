@@ -1,0 +1,235 @@
+//! One look at the log, and what is kept of it.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use counterfoil_merkle::{TreeHead, checkpoint::SignedCheckpoint, evidence::ForkEvidence, key::VerifierKey};
+use counterfoil_receipt::{
+    Timestamp,
+    audit::{Audit, Code, Ids, Place, Report},
+};
+
+use super::{
+    Relation, STALE_AFTER_S,
+    forks::Forks,
+    growth::{self, Followed},
+    judge_smaller,
+    reader::{FETCH_TIME_MAX, Reader},
+    staleness,
+    state::{State, StateDir, StateError, stripped},
+};
+use crate::{log::KnownLog, source::Source};
+
+/// How many records are remembered while the monitor runs, so as to find one that is logged twice.
+const IDS_MAX: usize = 1 << 18;
+
+/// What a monitor is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// How old, in seconds, the newest attested time may be.
+    pub stale_after_s: u64,
+    /// The longest wait for one file.
+    pub fetch_time_max: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { stale_after_s: STALE_AFTER_S, fetch_time_max: FETCH_TIME_MAX }
+    }
+}
+
+/// A monitor of one log.
+#[derive(Debug)]
+pub struct Monitor {
+    directory: StateDir,
+    state: State,
+    forks: Forks,
+    log: VerifierKey,
+    clock: Option<VerifierKey>,
+    reader: Reader,
+    stale_after_s: u64,
+}
+
+impl Monitor {
+    /// Opens the state directory and checks all that is in it.
+    pub fn open(
+        directory: &Path,
+        known: &KnownLog,
+        source: Source,
+        settings: Settings,
+    ) -> Result<Self, StateError> {
+        let directory = StateDir::open(directory)?;
+        let mut state = directory.load(&known.key, known.clock.as_ref())?;
+        let clock = state.audit.clock_key().cloned();
+        state.audit = state.audit.with_ids(Ids::newest(IDS_MAX));
+        let forks = Forks::open(directory.path(), &known.key)?;
+        let reader = Reader::new(source, settings.fetch_time_max);
+        let stale_after_s = settings.stale_after_s;
+        Ok(Self { directory, state, forks, log: known.key.clone(), clock, reader, stale_after_s })
+    }
+
+    /// What has been verified so far.
+    pub const fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Forks that were proven.
+    pub const fn forks(&self) -> &Forks {
+        &self.forks
+    }
+
+    /// Looks at the log once, and keeps what it learnt.
+    ///
+    /// # Errors
+    /// If the monitor's own state cannot be read or written. Whatever the log does is in the report.
+    pub async fn round(&mut self, now: &(dyn Fn() -> Timestamp + Sync)) -> Result<Report, StateError> {
+        let mut report = Report::new();
+        if let Some(first) = self.forks.proven().first() {
+            let (count, file) = (self.forks.proven().len(), first.path.display());
+            report.push(
+                Code::ForkKnown,
+                Place::Log,
+                format_args!("proven before, {count} times; see {file}"),
+            );
+        }
+        if self.clock.is_none() {
+            report.push(Code::ClockUnchecked, Place::Log, "the key of the log's clock was not given");
+        }
+        if let Some(note) = self.reader.checkpoint(&mut report).await {
+            self.look(&note, now, &mut report).await?;
+            self.reconcile(&mut report)?;
+        }
+        Ok(report)
+    }
+
+    /// Takes a checkpoint of whatever size.
+    async fn look(
+        &mut self,
+        note: &[u8],
+        now: &(dyn Fn() -> Timestamp + Sync),
+        report: &mut Report,
+    ) -> Result<(), StateError> {
+        // On a copy: a checkpoint of another history must leave no trace in the state.
+        let mut audit = self.state.audit.clone();
+        let Some(seen) = audit.checkpoint(note, now(), report) else { return Ok(()) };
+        let newest_s = audit.times().newest_s().max(seen.time_s);
+        let signed = stripped(&seen, self.clock.as_ref());
+        match Relation::of(seen.head(), self.state.head()) {
+            Relation::Same => self.adopt(audit, signed)?,
+            Relation::OtherRoot => self.same_size(signed, report)?,
+            Relation::Smaller => {
+                if self.smaller(signed, report)? {
+                    self.state.audit = audit;
+                    self.save()?;
+                }
+            }
+            Relation::Larger => self.larger(audit, signed, now, report).await?,
+        }
+        let stale = newest_s.and_then(|newest_s| staleness(newest_s, now(), self.stale_after_s));
+        if let Some(age_s) = stale {
+            let message = format_args!("the newest time that the log attests is {age_s} s old");
+            report.push(Code::ClockStale, Place::Checkpoint(seen.head().size), message);
+        }
+        Ok(())
+    }
+
+    fn same_size(&mut self, signed: SignedCheckpoint, report: &mut Report) -> Result<(), StateError> {
+        let head = signed.unverified().head;
+        let Some(newest) = self.state.newest.clone() else { return Ok(()) };
+        self.convict(head, Code::ForkSameSize, &ForkEvidence::same_size(newest, signed), report)
+    }
+
+    /// Looks a smaller checkpoint up in the verified tree, without the log's help. Whether it is of that tree.
+    fn smaller(&mut self, signed: SignedCheckpoint, report: &mut Report) -> Result<bool, StateError> {
+        let head = signed.unverified().head;
+        let growth = self.directory.tiles().growth(head.size, self.state.audit.frontier())?;
+        let Some(newest) = self.state.newest.clone() else { return Ok(true) };
+        let Some(evidence) = judge_smaller(signed, newest, growth) else { return Ok(true) };
+        self.convict(head, Code::ForkSmaller, &evidence, report)?;
+        Ok(false)
+    }
+
+    async fn larger(
+        &mut self,
+        mut audit: Audit,
+        signed: SignedCheckpoint,
+        now: &(dyn Fn() -> Timestamp + Sync),
+        report: &mut Report,
+    ) -> Result<(), StateError> {
+        let staging = self.directory.tiles().stage()?;
+        let (state, reader) = (&self.state, &self.reader);
+        match growth::follow(state, &mut audit, &signed, reader, staging, now, report).await? {
+            Followed::Verified(staging) => {
+                staging.keep()?;
+                self.adopt(audit, signed)
+            }
+            Followed::Forked(evidence) => {
+                self.convict(signed.unverified().head, Code::ForkLarger, &evidence, report)
+            }
+            Followed::Stopped => {
+                if self.state.postpone(signed) {
+                    self.save()?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Looks again at checkpoints whose trees the log had not shown when it showed them.
+    fn reconcile(&mut self, report: &mut Report) -> Result<(), StateError> {
+        let verified = self.state.head();
+        let (later, due): (Vec<_>, Vec<_>) = std::mem::take(&mut self.state.pending)
+            .into_iter()
+            .partition(|pending| Relation::of(pending.unverified().head, verified) == Relation::Larger);
+        self.state.pending = later;
+        if due.is_empty() {
+            return Ok(());
+        }
+        for signed in due {
+            match Relation::of(signed.unverified().head, verified) {
+                Relation::OtherRoot => self.same_size(signed, report)?,
+                Relation::Smaller => drop(self.smaller(signed, report)?),
+                Relation::Same | Relation::Larger => {}
+            }
+        }
+        self.save()
+    }
+
+    /// Reports a proven fork and files the evidence, once for each head that convicts the log.
+    fn convict(
+        &mut self,
+        head: TreeHead,
+        code: Code,
+        evidence: &ForkEvidence,
+        report: &mut Report,
+    ) -> Result<(), StateError> {
+        evidence.verify(&self.log).expect("what was judged a fork is proven by its evidence");
+        let file: Option<PathBuf> = match self.forks.of(head) {
+            Some(proven) => Some(proven.path.clone()),
+            None => self.forks.add(evidence)?,
+        };
+        let place = Place::Checkpoint(head.size);
+        let ours = self.state.head();
+        let heads = format!(
+            "the log signed root {} and, verified here, {} at size {}",
+            head.root, ours.root, ours.size
+        );
+        match file {
+            Some(file) => report.push(code, place, format_args!("{heads}: evidence in {}", file.display())),
+            None => report.push(code, place, format_args!("{heads}: there is evidence enough already")),
+        }
+        Ok(())
+    }
+
+    fn adopt(&mut self, audit: Audit, newest: SignedCheckpoint) -> Result<(), StateError> {
+        self.state.audit = audit;
+        self.state.newest = Some(newest);
+        self.save()
+    }
+
+    fn save(&self) -> Result<(), StateError> {
+        self.directory.save(&self.state, &self.log, self.clock.as_ref())
+    }
+}

@@ -1,0 +1,205 @@
+//! The state as JSON.
+
+use std::path::Path;
+
+use counterfoil_merkle::{
+    Frontier, Hash, LeafIndex, TreeSize,
+    checkpoint::SignedCheckpoint,
+    key::VerifierKey,
+    tile::{TILE_LEVEL_MAX, TileId, TileTree},
+};
+use counterfoil_receipt::{
+    Id, Timestamp,
+    audit::{
+        Audit, Streams, Times,
+        streams::{Ahead, Stream, StreamKey},
+        times::{Attested, Turn},
+    },
+};
+use serde::{Deserialize, Serialize};
+
+use super::{State, StateError};
+
+const VERSION: u32 = 1;
+
+/// The first line of `monitor.json`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Document {
+    version: u32,
+    log_key: String,
+    clock_key: Option<String>,
+    size: u64,
+    root: String,
+    /// Hashes of the ragged tile of each level, from the lowest up.
+    edge: Vec<Vec<String>>,
+    checkpoint: Option<String>,
+    pending: Vec<String>,
+    /// Date of the newest entry, in ms.
+    at: Option<u64>,
+    /// Index and date.
+    turns: Vec<(u64, u64)>,
+    /// Size, earliest and latest time in seconds.
+    attested: Vec<(u64, u64, u64)>,
+    streams: Vec<StreamDocument>,
+    streams_overflowed: bool,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StreamDocument {
+    key: String,
+    next: u64,
+    last: Option<String>,
+    proven_from: u64,
+    ahead: Vec<AheadDocument>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AheadDocument {
+    number: u64,
+    id: String,
+    previous: Option<String>,
+    index: u64,
+    at: u64,
+}
+
+impl Document {
+    pub(super) fn of(state: &State, log: &VerifierKey, clock: Option<&VerifierKey>) -> Self {
+        let (audit, head) = (&state.audit, state.head());
+        let hashes = |tile: &TileTree| {
+            let positions = 0..=u16::from(u8::MAX);
+            positions.map_while(|position| tile.hash(position)).map(|hash| hash.to_string()).collect()
+        };
+        let edge = |level| audit.frontier().tile(level).map(hashes).unwrap_or_default();
+        let times = audit.times();
+        let mut streams: Vec<_> = audit.streams().followed.iter().map(StreamDocument::of).collect();
+        streams.sort_by(|one, other| one.key.cmp(&other.key));
+        Self {
+            version: VERSION,
+            log_key: log.to_string(),
+            clock_key: clock.map(ToString::to_string),
+            size: head.size.get(),
+            root: head.root.to_string(),
+            edge: (0..=TILE_LEVEL_MAX).map(edge).collect(),
+            checkpoint: state.newest.as_ref().map(ToString::to_string),
+            pending: state.pending.iter().map(ToString::to_string).collect(),
+            at: times.at.map(Timestamp::millis),
+            turns: times.turns.iter().map(|turn| (turn.index.get(), turn.at.millis())).collect(),
+            attested: times.attested.iter().map(|a| (a.size.get(), a.earliest_s, a.latest_s)).collect(),
+            streams,
+            streams_overflowed: audit.streams().overflowed,
+        }
+    }
+
+    /// The state, if it is that of this log and holds together; the tiles are still to be checked.
+    pub(super) fn restore(
+        self,
+        log: &VerifierKey,
+        clock: Option<&VerifierKey>,
+        path: &Path,
+    ) -> Result<State, StateError> {
+        let path = path.to_owned();
+        if self.version != VERSION {
+            return Err(StateError::Version { path, version: self.version });
+        }
+        if self.log_key != log.to_string() {
+            return Err(StateError::OtherLog { path, kept: self.log_key, given: log.to_string() });
+        }
+        if let (Some(kept), Some(given)) = (&self.clock_key, clock.map(ToString::to_string))
+            && *kept != given
+        {
+            return Err(StateError::OtherLog { path, kept: kept.clone(), given });
+        }
+        self.read(log, clock).ok_or(StateError::Damaged { path })
+    }
+
+    fn read(self, log: &VerifierKey, clock: Option<&VerifierKey>) -> Option<State> {
+        let kept = match self.clock_key {
+            Some(key) => Some(key.parse().ok()?),
+            None => None,
+        };
+        let size = TreeSize::new(self.size).ok()?;
+        let frontier = frontier(size, &self.edge)?;
+        if frontier.root().to_string() != self.root {
+            return None;
+        }
+        let note = |text: String| text.parse::<SignedCheckpoint>().ok();
+        let newest = match self.checkpoint {
+            Some(text) => Some(note(text)?),
+            None => None,
+        };
+        let times = Times {
+            at: match self.at {
+                Some(at) => Some(Timestamp::from_millis(at)?),
+                None => None,
+            },
+            turns: self.turns.into_iter().map(turn).collect::<Option<_>>()?,
+            attested: self.attested.into_iter().map(attested).collect::<Option<_>>()?,
+        };
+        let followed = self.streams.into_iter().map(StreamDocument::read).collect::<Option<_>>()?;
+        let streams = Streams { followed, overflowed: self.streams_overflowed };
+        let audit = Audit::resume(log.clone(), clock.cloned().or(kept), frontier, times, streams);
+        Some(State { audit, newest, pending: self.pending.into_iter().map(note).collect::<Option<_>>()? })
+    }
+}
+
+impl StreamDocument {
+    fn of((key, stream): (&StreamKey, &Stream)) -> Self {
+        let ahead = |(number, ahead): (&u64, &Ahead)| AheadDocument {
+            number: *number,
+            id: ahead.id.to_string(),
+            previous: ahead.previous.map(|id| id.to_string()),
+            index: ahead.index.get(),
+            at: ahead.at.millis(),
+        };
+        Self {
+            key: key.0.to_string(),
+            next: stream.next,
+            last: stream.last.map(|id| id.to_string()),
+            proven_from: stream.proven_from,
+            ahead: stream.ahead.iter().map(ahead).collect(),
+        }
+    }
+
+    fn read(self) -> Option<(StreamKey, Stream)> {
+        let ahead = |ahead: AheadDocument| {
+            let index = LeafIndex::new(ahead.index).ok()?;
+            let (id, previous) = (ahead.id.parse().ok()?, optional(ahead.previous)?);
+            Some((ahead.number, Ahead { id, previous, index, at: Timestamp::from_millis(ahead.at)? }))
+        };
+        let stream = Stream {
+            next: self.next,
+            last: optional(self.last)?,
+            proven_from: self.proven_from,
+            ahead: self.ahead.into_iter().map(ahead).collect::<Option<_>>()?,
+        };
+        Some((StreamKey(self.key.parse().ok()?), stream))
+    }
+}
+
+fn optional(id: Option<String>) -> Option<Option<Id>> {
+    id.map_or(Some(None), |id| id.parse().ok().map(Some))
+}
+
+fn turn((index, at): (u64, u64)) -> Option<Turn> {
+    Some(Turn { index: LeafIndex::new(index).ok()?, at: Timestamp::from_millis(at)? })
+}
+
+fn attested((size, earliest_s, latest_s): (u64, u64, u64)) -> Option<Attested> {
+    Some(Attested { size: TreeSize::new(size).ok()?, earliest_s, latest_s })
+}
+
+fn frontier(size: TreeSize, edge: &[Vec<String>]) -> Option<Frontier> {
+    let mut tiles = Vec::new();
+    for (id, width) in TileId::ragged(size) {
+        let hashes = edge.get(usize::from(id.level))?;
+        if hashes.len() as u64 != width {
+            return None;
+        }
+        let hashes: Option<Vec<Hash>> = hashes.iter().map(|hash| hash.parse().ok()).collect();
+        tiles.push(TileTree::from_hashes(hashes?));
+    }
+    Frontier::from_tiles(size, tiles).ok()
+}

@@ -1,0 +1,194 @@
+//! A log that serves whatever a test wants it to serve, from a directory.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use counterfoil_merkle::{
+    Frontier, Hash, TreeHead,
+    bundle::format_bundle,
+    checkpoint::{Checkpoint, Origin},
+    key::{Algorithm, KeyName, NoteSigner},
+    tile::{TILE_LEVELS, TileKind, TilePath, TileTree},
+};
+use counterfoil_receipt::{
+    Id, SigningKey, Statement, Timestamp,
+    entry::EntryDraft,
+    statement::{
+        Commitment, Frame, Issuer, Nonce, Number, Numbering, Predicate, Receipt, Rules, StreamId, Subject,
+        receipt::{Api, Model, Outcome, Protocol},
+        rules::Mode,
+    },
+};
+
+use crate::log::KnownLog;
+
+pub(super) const ORIGIN: &str = "log.example/2026";
+/// When the first entry is taken, in seconds.
+pub(super) const START_S: u64 = 1_763_712_345;
+
+/// Entries and statements, and what is signed over them.
+#[derive(Clone)]
+pub(super) struct EvilLog {
+    pub(super) directory: PathBuf,
+    pub(super) items: Vec<(Vec<u8>, Vec<u8>)>,
+    /// The time of the next entry, in seconds.
+    pub(super) now_s: u64,
+    previous: Option<Id>,
+}
+
+fn signer(name: &str, algorithm: Algorithm) -> NoteSigner {
+    NoteSigner::from_seed(KeyName::new(name).unwrap(), algorithm, &[7; 32]).unwrap()
+}
+
+fn log_signer() -> NoteSigner {
+    signer(ORIGIN, Algorithm::Ed25519)
+}
+
+fn clock_signer() -> NoteSigner {
+    signer(&format!("{ORIGIN}/clock"), Algorithm::CosignatureV1)
+}
+
+impl EvilLog {
+    /// A log with its first record.
+    pub(super) fn new(directory: &Path) -> Self {
+        let mut log =
+            Self { directory: directory.to_owned(), items: Vec::new(), now_s: START_S, previous: None };
+        let key = SigningKey::from_ed25519_seed(&[9; 32]);
+        let rules = Rules { mode: Mode::Open, registrars: Vec::new(), operator: key.public().clone() };
+        log.push(&key, Subject::Log, None, Predicate::Rules(rules));
+        log
+    }
+
+    pub(super) fn known(&self) -> KnownLog {
+        KnownLog {
+            key: log_signer().public().clone(),
+            clock: Some(clock_signer().public().clone()),
+            url: self.directory.to_str().unwrap().to_owned(),
+        }
+    }
+
+    /// Takes receipts of one stream until the log has that many records.
+    pub(super) fn grow_to(&mut self, size: usize) {
+        while self.items.len() < size {
+            self.receipt(0);
+        }
+    }
+
+    /// Takes a receipt; others differ in `what`.
+    pub(super) fn receipt(&mut self, what: u8) {
+        let key = SigningKey::from_ed25519_seed(&[1; 32]);
+        let number = Number::new(self.items.len() as u64 - 1).unwrap();
+        let numbering = Numbering { stream: StreamId::new([3; 16]), number, previous: self.previous };
+        let subject = Subject::Exchange { request: Commitment::new([what; 32]), response: None };
+        let api =
+            Api { protocol: Protocol::OpenaiChat, path: "/v1/chat/completions".to_owned(), stream: false };
+        let model = Model { requested: None, reported: None, alias: None, claimed: None };
+        let receipt = Receipt::new(api, model, Outcome::Timeout);
+        let id = self.push(&key, subject, Some(numbering), Predicate::Receipt(Box::new(receipt)));
+        self.previous = Some(id);
+    }
+
+    fn push(
+        &mut self,
+        key: &SigningKey,
+        subject: Subject,
+        numbering: Option<Numbering>,
+        predicate: Predicate,
+    ) -> Id {
+        let issuer = Issuer { key: key.public().clone(), software: None };
+        let frame = Frame { nonce: Nonce::new([4; 16]), log: ORIGIN.parse().unwrap(), issuer, numbering };
+        let statement = Statement { subject, frame, predicate };
+        let envelope = statement.sign(key).unwrap();
+        let at = Timestamp::from_millis(1000 * self.now_s).unwrap();
+        let entry = EntryDraft::new(&envelope, &statement).stamp(at);
+        self.items.push((entry, envelope.envelope().statement_bytes().to_vec()));
+        envelope.id()
+    }
+
+    /// The tree of the first `size` entries.
+    pub(super) fn head(&self, size: usize) -> TreeHead {
+        let mut frontier = Frontier::new();
+        for (entry, _) in &self.items[..size] {
+            frontier.push(Hash::leaf(entry), |_| ()).unwrap();
+        }
+        frontier.head()
+    }
+
+    /// The signed checkpoint of a head at the log's present time.
+    pub(super) fn sign(&self, head: TreeHead) -> String {
+        let mut signed = Checkpoint::new(Origin::new(ORIGIN).unwrap(), head).sign(&log_signer());
+        signed.cosign(&clock_signer(), self.now_s);
+        signed.to_string()
+    }
+
+    /// Shows a checkpoint of the first `size` entries and nothing else.
+    pub(super) fn show(&self, size: usize) {
+        self.write("checkpoint", self.sign(self.head(size)).as_bytes());
+    }
+
+    /// Serves all there is, in place of what was served before.
+    pub(super) fn publish(&self) {
+        self.withdraw();
+        let put = |kind, index: usize, width: usize, bytes: &[u8]| {
+            let path = TilePath { kind, index: index as u64, width: width as u64 };
+            self.write(&path.to_string(), bytes);
+        };
+        for (index, chunk) in self.items.chunks(256).enumerate() {
+            put(
+                TileKind::Entries,
+                index,
+                chunk.len(),
+                &format_bundle(chunk.iter().map(|item| item.0.as_slice())),
+            );
+            put(
+                TileKind::Statements,
+                index,
+                chunk.len(),
+                &format_bundle(chunk.iter().map(|item| item.1.as_slice())),
+            );
+        }
+        let mut hashes: Vec<Hash> = self.items.iter().map(|(entry, _)| Hash::leaf(entry)).collect();
+        let mut level = 0;
+        while !hashes.is_empty() {
+            let mut above = Vec::new();
+            for (index, chunk) in hashes.chunks(256).enumerate() {
+                let tile = TileTree::from_hashes(chunk.iter().copied());
+                put(TileKind::Hashes(level), index, chunk.len(), &tile.to_bytes(tile.width()));
+                above.extend(tile.root());
+            }
+            (hashes, level) = (above, level + 1);
+        }
+        self.show(self.items.len());
+    }
+
+    /// Serves nothing any more.
+    pub(super) fn withdraw(&self) {
+        for name in ["tile", "statement", "checkpoint"] {
+            let path = self.directory.join(name);
+            drop(fs::remove_dir_all(&path).or_else(|_| fs::remove_file(&path)));
+        }
+    }
+
+    pub(super) fn write(&self, path: &str, bytes: &[u8]) {
+        let path = self.directory.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+
+    /// Changes one byte of what is served.
+    pub(super) fn flip(&self, path: &str, byte: usize) {
+        let path = self.directory.join(path);
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[byte] ^= 1;
+        fs::write(path, bytes).unwrap();
+    }
+
+    pub(super) fn remove(&self, path: &str) {
+        fs::remove_file(self.directory.join(path)).unwrap();
+    }
+}
+
+/// The width of a full tile, for sizes in tests.
+pub(super) const FULL: usize = 1 << TILE_LEVELS;
