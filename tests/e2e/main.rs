@@ -2,6 +2,8 @@
 
 mod append;
 mod crash;
+mod demo;
+mod exchanges;
 mod http;
 mod recovery;
 
@@ -9,4 +11,4 @@ use counterfoil_tests::Programs;
 
 /// The programs built with these tests.
 const PROGRAMS: Programs =
-    Programs { server: env!("CARGO_BIN_EXE_under-test-server"), client: "" };
+    Programs { server: env!("CARGO_BIN_EXE_under-test-server"), client: env!("CARGO_BIN_EXE_under-test-client") };

@@ -16,6 +16,9 @@ use super::super::{Terminal, terminal::Tone};
 
 const SERVER: &str = "counterfoil-server";
 
+/// Longer lists than this, and four lines more, are shortened.
+const LINES_MAX: usize = 10;
+
 /// How long a server may take to start, and to stop.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -119,11 +122,29 @@ impl Stage {
         command.env("XDG_CONFIG_HOME", self.directory.join("config"));
         let output = command.output().with_context(|| format!("running {}", program.display()))?;
         for text in [&output.stdout, &output.stderr] {
-            self.terminal.line(String::from_utf8_lossy(text).trim_end());
+            self.print(&String::from_utf8_lossy(text));
         }
         let got = output.status.code();
         ensure!(got == Some(code), "the step ended with {got:?}, where exit code {code} was due");
         Ok(())
+    }
+
+    /// Prints what a program printed, long lists shortened.
+    fn print(&self, text: &str) {
+        let lines: Vec<_> = text.trim_end().lines().collect();
+        match lines.as_slice() {
+            [] => {}
+            [first, second, left_out @ .., before, last] if left_out.len() > LINES_MAX => {
+                for line in [first, second] {
+                    self.terminal.line(line);
+                }
+                self.terminal.line(self.terminal.paint(Tone::Dim, format_args!("… {} more", left_out.len())));
+                for line in [before, last] {
+                    self.terminal.line(line);
+                }
+            }
+            lines => lines.iter().for_each(|line| self.terminal.line(line)),
+        }
     }
 
     /// Starts the log in a directory and waits until it takes receipts.
