@@ -1,16 +1,18 @@
 //! The command line: `counterfoil`.
 //!
-//! Every command exits with 0 for yes or done, 1 for no, 2 for could not tell.
+//! Every command exits with 0 for yes or done, 1 for no, 2 for could not tell; `monitor` has codes of its own.
 
 mod append;
 mod checkpoint;
 mod completions;
 mod consistency;
 mod demo;
+mod evidence;
 mod exit;
 mod get;
 mod keygen;
 mod logs;
+mod monitor;
 mod place;
 mod progress;
 mod prove;
@@ -64,6 +66,10 @@ enum Command {
     Get(get::Get),
     /// Verify a bundle, offline.
     Verify(verify::Verify),
+    /// Read a log whole, recompute it, and say what does not hold.
+    Monitor(monitor::Monitor),
+    /// Check, offline, whether a file proves that a log signed two histories.
+    VerifyEvidence(evidence::VerifyEvidence),
     /// Print completions for a shell.
     Completions(completions::Completions),
 }
@@ -81,6 +87,8 @@ impl Command {
             Self::Consistency(command) => command.run(terminal).await,
             Self::Get(command) => command.run(terminal).await,
             Self::Verify(command) => command.run(terminal),
+            Self::Monitor(command) => command.run(terminal).await,
+            Self::VerifyEvidence(command) => command.run(terminal),
             Self::Completions(command) => command.run::<Cli>(),
         }
     }

@@ -70,6 +70,11 @@ impl Monitor {
         Ok(Self { directory, state, forks, log: known.key.clone(), clock, reader, stale_after_s })
     }
 
+    /// The log's origin.
+    pub fn origin(&self) -> &str {
+        self.log.name().as_str()
+    }
+
     /// What has been verified so far.
     pub const fn state(&self) -> &State {
         &self.state
