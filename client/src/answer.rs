@@ -119,3 +119,35 @@ pub enum AnswerError {
         proven: String,
     },
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testlog;
+
+    /// An answer is believed as a whole or not at all.
+    #[test]
+    fn every_member_has_to_hold() {
+        let folder = tempfile::tempdir().unwrap();
+        let trust = testlog::log(folder.path()).known().trust().unwrap();
+        let (envelope, other) = (testlog::envelope(0), testlog::envelope(1));
+        let good = testlog::answer(&envelope, 6);
+        let read = |value: serde_json::Value| serde_json::from_value::<Answer>(value).unwrap();
+        let logged = read(good.clone()).verify(&envelope, &trust).unwrap();
+        assert_eq!((logged.index.get(), logged.checkpoint.head().size.get()), (6, 7));
+
+        let swapped = read(good.clone()).verify(&other, &trust);
+        assert!(matches!(swapped, Err(AnswerError::OtherRecord { .. })), "{swapped:?}");
+        let foreign = testlog::answer(&other, 6);
+        for member in ["index", "id", "leaf", "entry", "proof"] {
+            let mut changed = good.clone();
+            changed[member] = if member == "index" { serde_json::json!(5) } else { foreign[member].clone() };
+            let refused = read(changed).verify(&envelope, &trust).expect_err(member);
+            let stated = matches!(refused, AnswerError::Misstated { .. });
+            assert_eq!(stated, matches!(member, "index" | "id" | "leaf"), "{member}: {refused}");
+        }
+        let mut pending = good;
+        pending["proof"] = serde_json::Value::Null;
+        assert_eq!(read(pending).verify(&envelope, &trust).err(), Some(AnswerError::NotPublished));
+    }
+}

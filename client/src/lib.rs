@@ -10,6 +10,8 @@ pub mod numbering;
 pub mod pin;
 pub mod source;
 pub mod submit;
+#[cfg(test)]
+mod testlog;
 
 pub use cli::main;
 pub use log::{KnownLog, Log};

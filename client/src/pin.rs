@@ -163,3 +163,57 @@ pub enum PinError {
 fn kept_at(path: Option<&Path>) -> String {
     path.map(|path| format!(" (it is kept in {})", path.display())).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use counterfoil_merkle::{Hash, TreeHead};
+
+    use super::*;
+    use crate::testlog;
+
+    /// A checkpoint is pinned if it grew from the pinned one; one that did not is kept as possible evidence.
+    #[tokio::test]
+    async fn only_what_grew_is_pinned() {
+        let store = tempfile::tempdir().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let leaves = testlog::leaves(300);
+        testlog::store(store.path(), &leaves);
+        let log = testlog::log(store.path());
+        let known = log.known().clone();
+        let checkpoint =
+            |size: usize| testlog::checkpoint(testlog::head(&leaves[..size]), 7).verify(&known.key).unwrap();
+        let mut pin = Pin::open(folder.path(), known.clone()).unwrap();
+        assert_eq!(pin.hold(&log, &checkpoint(256)).await.unwrap(), Held::First);
+        assert_eq!(pin.hold(&log, &checkpoint(256)).await.unwrap(), Held::Same);
+        let held = Held::Newer { from: TreeSize::new(256).unwrap() };
+        assert_eq!(pin.hold(&log, &checkpoint(300)).await.unwrap(), held);
+        assert_eq!(pin.hold(&log, &checkpoint(1)).await.unwrap(), Held::Older);
+
+        let again = Pin::open(folder.path(), known.clone()).unwrap();
+        assert_eq!(again.newest().unwrap().head().size.get(), 300);
+        let forked = TreeHead { root: Hash::leaf(b"other"), ..checkpoint(300).head() };
+        let forked = testlog::checkpoint(forked, 8).verify(&known.key).unwrap();
+        let refused = pin.hold(&log, &forked).await;
+        let Err(PinError::Inconsistent { kept: Some(kept), .. }) = refused else { panic!("{refused:?}") };
+        assert_eq!(std::fs::read_to_string(kept).unwrap(), forked.signed().to_string());
+        assert_eq!(Pin::open(folder.path(), known).unwrap().newest(), again.newest());
+    }
+
+    /// Of two programs at once, each holds its checkpoint against what the other has pinned.
+    #[tokio::test]
+    async fn two_at_once_do_not_overwrite_each_other() {
+        let store = tempfile::tempdir().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let leaves = testlog::leaves(300);
+        testlog::store(store.path(), &leaves);
+        let log = testlog::log(store.path());
+        let known = log.known().clone();
+        let checkpoint =
+            |size: usize| testlog::checkpoint(testlog::head(&leaves[..size]), 7).verify(&known.key).unwrap();
+        let mut one = Pin::open(folder.path(), known.clone()).unwrap();
+        let mut other = one.clone();
+        one.hold(&log, &checkpoint(300)).await.unwrap();
+        assert_eq!(other.hold(&log, &checkpoint(256)).await.unwrap(), Held::Older);
+        assert_eq!(other.newest().unwrap().head().size.get(), 300);
+    }
+}

@@ -202,3 +202,6 @@ impl SubmitError {
         !matches!(self, Self::Answer(error) if !matches!(error, AnswerError::NotPublished))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -143,7 +143,7 @@ mod tests {
     fn policy() -> String {
         let all = vectors::all();
         let key = |name: &str| all[name].as_str().unwrap().parse().unwrap();
-        log_alone(&key("log_vkey"), &key("clock_vkey")).to_string()
+        log_alone(&key("log_vkey"), &key("clock_vkey"))
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::{
     file,
     submit::{BATCH_MAX, Submitter},
 };
-use input::Input;
+use input::{Input, in_order};
 use run::Run;
 
 /// Append receipts, and verify the proof that comes back.
@@ -53,10 +53,10 @@ impl Append {
         let trust = opened.log.known().trust()?;
         let submitter = Submitter::new(api, trust.clone(), self.retries);
         let mut run = Run::new(opened, submitter, trust, terminal);
-        for path in &self.files {
-            let folder = self.out.clone().unwrap_or_else(|| folder_of(path));
+        for path in in_order(self.files) {
+            let folder = self.out.clone().unwrap_or_else(|| folder_of(&path));
             file::create_folder(&folder)?;
-            let mut input = Input::open(path)?;
+            let mut input = Input::open(&path)?;
             while let Some(item) = input.next()? {
                 run.take(item, &folder);
                 if run.waiting() >= self.batch {

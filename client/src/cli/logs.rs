@@ -88,6 +88,7 @@ impl Add {
         let absolute = |path: PathBuf| std::path::absolute(path);
         let url = if url.contains("://") { url } else { absolute(url.into())?.display().to_string() };
         let known = KnownLog { key, clock, url };
+        known.trust()?;
         let authorities = ca.map(absolute).transpose()?;
         let log = connect(&known, authorities.as_ref(), 2)?;
         let latest = log.checkpoint().await?;

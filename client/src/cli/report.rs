@@ -92,9 +92,13 @@ fn signed(report: &Report) -> (Tone, String) {
 
 fn issuer(report: &Report) -> (Tone, String) {
     let key = &report.entry.issuer;
-    let word = if matches!(report.statement, StatementCheck::Erased) { ", by the log's word" } else { "" };
+    let (tone, word) = match report.statement {
+        StatementCheck::Matches(_) | StatementCheck::OtherLog(_) => (Tone::Good, ""),
+        StatementCheck::Erased => (Tone::Warn, ", by the log's word"),
+        StatementCheck::Differs(_) => (Tone::Bad, ", which nothing proves"),
+    };
     match &report.issuer {
-        IssuerCheck::Named { name } => (Tone::Good, format!("{}{word} ({key})", shown(name))),
+        IssuerCheck::Named { name } => (tone, format!("{}{word} ({key})", shown(name))),
         IssuerCheck::NotNamed => (Tone::Warn, format!("NOT NAMED BY YOU{word} ({key})")),
         IssuerCheck::OtherRole { name } => {
             (Tone::Bad, format!("{}, whom you do not trust as an issuer ({key})", shown(name)))
@@ -210,7 +214,7 @@ fn value(report: &Report) -> Value {
         "id": report.entry.id.to_string(),
         "leaf": report.leaf.to_string(),
         "statement": statement,
-        "issuer": { "key": report.entry.issuer.as_str(), "status": status, "name": name },
+        "issuer": { "key": report.entry.issuer.as_str(), "status": status, "name": name, "proven": report.statement().is_some() },
         "logged": {
             "origin": report.origin, "index": report.index.get(), "size": report.head.size.get(),
             "root": report.head.root.to_string(),

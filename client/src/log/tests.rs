@@ -1,74 +1,9 @@
-use std::path::Path;
-
-use counterfoil_merkle::{
-    bundle::format_bundle,
-    checkpoint::{Checkpoint, Origin},
-    key::{Algorithm, KeyName, NoteSigner},
-};
-
 use super::*;
-use crate::source::Connection;
-
-fn leaves(count: u64) -> Vec<Vec<u8>> {
-    (0..count).map(|n| format!("leaf {n}").into_bytes()).collect()
-}
-
-fn signer(name: &str, algorithm: Algorithm) -> NoteSigner {
-    NoteSigner::from_seed(KeyName::new(name).unwrap(), algorithm, &[7; 32]).unwrap()
-}
-
-fn write(path: &Path, bytes: &[u8]) {
-    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-    std::fs::write(path, bytes).unwrap();
-}
-
-/// Writes the files that a log with these leaves serves, and gives its head.
-fn store(root: &Path, leaves: &[Vec<u8>]) -> TreeHead {
-    let mut level: Vec<Hash> = leaves.iter().map(|leaf| Hash::leaf(leaf)).collect();
-    let put = |kind, index: usize, width: usize, bytes: &[u8]| {
-        let path = TilePath { kind, index: index as u64, width: width as u64 };
-        write(&root.join(path.to_string()), bytes);
-    };
-    for (index, chunk) in leaves.chunks(256).enumerate() {
-        let bundle = format_bundle(chunk.iter().map(Vec::as_slice));
-        put(TileKind::Entries, index, chunk.len(), &bundle);
-    }
-    let mut tile_level = 0;
-    while !level.is_empty() {
-        let mut above = Vec::new();
-        for (index, chunk) in level.chunks(256).enumerate() {
-            let tile = TileTree::from_hashes(chunk.iter().copied());
-            put(TileKind::Hashes(tile_level), index, chunk.len(), &tile.to_bytes(tile.width()));
-            above.extend(tile.root());
-        }
-        (level, tile_level) = (above, tile_level + 1);
-    }
-    head(leaves)
-}
-
-fn head(leaves: &[Vec<u8>]) -> TreeHead {
-    fn root(leaves: &[Vec<u8>]) -> Hash {
-        match leaves {
-            [] => Hash::EMPTY_ROOT,
-            [leaf] => Hash::leaf(leaf),
-            _ => {
-                let (left, right) = leaves.split_at(leaves.len().next_power_of_two() / 2);
-                Hash::node(root(left), root(right))
-            }
-        }
-    }
-    TreeHead { size: TreeSize::new(leaves.len() as u64).unwrap(), root: root(leaves) }
-}
-
-fn log(root: &Path) -> Log {
-    let known = KnownLog {
-        key: signer("log.example", Algorithm::Ed25519).public().clone(),
-        clock: Some(signer("log.example/clock", Algorithm::CosignatureV1).public().clone()),
-        url: root.to_str().unwrap().to_owned(),
-    };
-    let source = Source::open(&known.url, &Connection::default()).unwrap();
-    Log::new(known, source)
-}
+use crate::testlog::{head, leaves, log, signer, store, write};
+use counterfoil_merkle::{
+    checkpoint::{Checkpoint, Origin},
+    key::Algorithm,
+};
 
 /// Every leaf and every older tree is proven from tiles; another leaf or another root is not.
 #[tokio::test]

@@ -98,7 +98,7 @@ fn real() -> Bundle {
 
 /// What `init` writes.
 fn trust() -> Trust {
-    Trust::in_policy(log_alone(log_key().public(), clock_key().public()).to_string().parse().unwrap())
+    Trust::in_policy(log_alone(log_key().public(), clock_key().public()).parse().unwrap())
 }
 
 fn naming(table: &str) -> Trust {

@@ -3,14 +3,39 @@
 use std::{
     fs::File,
     io::{self, BufRead, BufReader, Read as _},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use anyhow::Context as _;
-use counterfoil_receipt::{Envelope, envelope::ENVELOPE_BYTES_MAX};
+use counterfoil_receipt::{
+    Envelope, Statement,
+    envelope::ENVELOPE_BYTES_MAX,
+    statement::{Number, StreamId},
+};
+
+use crate::file;
 
 /// The longest line: an envelope, and white space around it.
 const LINE_BYTES_MAX: usize = ENVELOPE_BYTES_MAX + 4096;
+
+/// The files, with receipts of one stream in the order of their numbers: they are named by id, so that a shell's list of
+/// them has no order. A log takes them in any; readers do better with this one.
+pub(super) fn in_order(mut files: Vec<PathBuf>) -> Vec<PathBuf> {
+    if files.len() > 1 {
+        files.sort_by_cached_key(|path| position(path));
+    }
+    files
+}
+
+/// The place in a stream of the one envelope in a file.
+fn position(path: &Path) -> Option<(StreamId, Number)> {
+    if !path.is_file() {
+        return None;
+    }
+    let envelope = Envelope::parse(&file::read(path, ENVELOPE_BYTES_MAX).ok()?).ok()?.verify().ok()?;
+    let numbering = Statement::parse(&envelope).ok()?.frame.numbering?;
+    Some((numbering.stream, numbering.number))
+}
 
 /// One envelope of the input.
 #[derive(Debug)]
