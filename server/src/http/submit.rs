@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// A refused body of this many bytes is read to its end, so that the connection survives; a longer one ends it.
-const DRAINED_BYTES_MAX: u64 = 1024 * 1024;
+const DRAINED_BYTES_MAX: usize = 1024 * 1024;
 
 /// The media type of a batch, one JSON value a line.
 pub const NDJSON: &str = "application/x-ndjson";
@@ -84,21 +84,26 @@ pub async fn batch(State(app): State<Arc<App>>, request: Request) -> Result<Resp
 /// The whole body, if it is not too large and comes in time.
 async fn body(request: Request, limit: usize) -> Result<Bytes, ApiError> {
     let stated = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-    if let Some(length) = stated.filter(|length: &u64| *length > limit as u64) {
+    let mut body = request.into_body();
+    if let Some(length) = stated.filter(|length: &usize| *length > limit) {
         if length <= DRAINED_BYTES_MAX {
-            drain(request.into_body()).await;
+            drain(body).await;
         }
         return Err(ApiError::TooLarge { limit });
     }
-    match Limited::new(request.into_body(), limit).collect().await {
+    match Limited::new(&mut body, limit).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(ApiError::TooLarge { limit }),
+        Err(error) if error.is::<LengthLimitError>() => {
+            drain(body).await;
+            Err(ApiError::TooLarge { limit })
+        }
         Err(error) => Err(ApiError::Body { reason: error.to_string() }),
     }
 }
 
-/// Reads a body to its end without keeping it: a connection with an unread body cannot be used again.
-async fn drain(mut body: Body) {
+/// Reads on without keeping anything: a connection with an unread body cannot be used again.
+async fn drain(body: Body) {
+    let mut body = Limited::new(body, DRAINED_BYTES_MAX);
     while let Some(Ok(_)) = body.frame().await {}
 }
 
