@@ -1,6 +1,8 @@
 //! The HTTP surface: all routes in one table, and what handlers share.
 
 pub mod error;
+pub mod openapi;
+mod parameter;
 pub mod read;
 pub mod serve;
 pub mod submit;
@@ -13,10 +15,11 @@ use std::{
 use axum::{
     Router,
     extract::{Request, State},
-    http::{HeaderValue, header},
+    handler::Handler,
+    http::{HeaderValue, Method, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::{MethodRouter, on},
 };
 use counterfoil_receipt::{Timestamp, admission::Admission};
 use tower_http::{catch_panic::CatchPanicLayer, compression::CompressionLayer, timeout::RequestBodyTimeoutLayer};
@@ -67,32 +70,65 @@ impl App {
     }
 }
 
-/// All routes.
+/// One line of the table: a method on a path, and who answers.
+struct Route {
+    #[cfg_attr(not(test), expect(dead_code, reason = "what openapi.json is held against"))]
+    method: Method,
+    path: &'static str,
+    handler: MethodRouter<Arc<App>>,
+}
+
+/// All routes. `openapi.json` describes each of them.
+fn routes() -> Vec<Route> {
+    vec![
+        post("/v1/receipts", submit::one),
+        post("/v1/receipts/batch", submit::batch),
+        get("/v1/receipts/{id}", read::by_id),
+        get("/v1/entries/{index}", read::by_index),
+        get("/v1/leaves/{leaf}", read::by_leaf),
+        get("/v1/proofs/inclusion", read::inclusion),
+        get("/v1/proofs/consistency", read::consistency),
+        get("/checkpoint", read::checkpoint),
+        get("/tile/{level}/{*path}", read::tile),
+        // Bundles are worth compressing; hash tiles are random bytes.
+        get("/tile/entries/{*path}", read::entries).compressed(),
+        get("/statement/{*path}", read::statements).compressed(),
+        get("/openapi.json", openapi::document),
+        get("/healthz", healthy),
+        get("/readyz", ready),
+        get("/metrics", metrics),
+    ]
+}
+
+fn get<T: 'static>(path: &'static str, handler: impl Handler<T, Arc<App>>) -> Route {
+    Route::new(Method::GET, path, handler)
+}
+
+fn post<T: 'static>(path: &'static str, handler: impl Handler<T, Arc<App>>) -> Route {
+    Route::new(Method::POST, path, handler)
+}
+
+impl Route {
+    fn new<T: 'static>(method: Method, path: &'static str, handler: impl Handler<T, Arc<App>>) -> Self {
+        let filter = method.clone().try_into().expect("GET and POST have a filter");
+        Self { method, path, handler: on(filter, handler) }
+    }
+
+    fn compressed(self) -> Self {
+        Self { handler: self.handler.layer(CompressionLayer::new().gzip(true)), ..self }
+    }
+}
+
+/// The routes, and what holds for all of them.
 pub fn router(app: Arc<App>) -> Router {
-    // Bundles are worth compressing; hash tiles are random bytes.
-    let compressed = Router::new()
-        .route("/tile/entries/{*path}", get(read::entries))
-        .route("/statement/{*path}", get(read::statements))
-        .layer(CompressionLayer::new().gzip(true));
-    Router::new()
-        .route("/v1/receipts", post(submit::one))
-        .route("/v1/receipts/batch", post(submit::batch))
-        .route("/v1/receipts/{id}", get(read::by_id))
-        .route("/v1/entries/{index}", get(read::by_index))
-        .route("/v1/leaves/{leaf}", get(read::by_leaf))
-        .route("/v1/proofs/inclusion", get(read::inclusion))
-        .route("/v1/proofs/consistency", get(read::consistency))
-        .route("/checkpoint", get(read::checkpoint))
-        .route("/tile/{level}/{*path}", get(read::tile))
-        .route("/healthz", get(healthy))
-        .route("/readyz", get(ready))
-        .route("/metrics", get(metrics))
-        .merge(compressed)
+    let table = routes().into_iter();
+    table
+        .fold(Router::new(), |router, route| router.route(route.path, route.handler))
         .fallback(|| async { ApiError::NoRoute })
         .method_not_allowed_fallback(|| async { ApiError::Method })
+        .layer(CatchPanicLayer::custom(|_| ApiError::Panicked.into_response()))
         .layer(middleware::from_fn_with_state(Arc::clone(&app), count_and_harden))
         .layer(RequestBodyTimeoutLayer::new(Duration::from_secs(app.limits.body_timeout_s)))
-        .layer(CatchPanicLayer::custom(|_| ApiError::Panicked.into_response()))
         .with_state(app)
 }
 

@@ -13,6 +13,9 @@ use crate::{queue::SubmitError, tiles::ReadError};
 /// The media type of a problem detail.
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
+/// What a problem's `type` begins with; its code follows.
+pub const PROBLEM_TYPE: &str = "https://counterfoil.dev/problems/";
+
 /// How long a caller should wait before trying again, in seconds.
 const RETRY_AFTER_S: &str = "1";
 
@@ -74,7 +77,7 @@ pub enum ApiError {
     #[error("the log is starting")]
     Starting,
     /// A handler panicked: a bug of ours.
-    #[error("the server met a bug of its own; nothing of this request was stored")]
+    #[error("the server met a bug of its own; send a receipt again, it will not be stored twice")]
     Panicked,
     /// Something that the log has cannot be read.
     #[error("the log cannot read its own records")]
@@ -99,60 +102,138 @@ pub struct Problem {
     pub detail: String,
 }
 
+/// Writes the table of problems down once: status, code and title of each.
+macro_rules! classes {
+    ($($(#[$note:meta])* $name:ident = $status:ident, $code:literal, $title:literal;)*) => {
+        /// A class of problems: what a caller can tell apart.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Class {
+            $($(#[$note])* $name,)*
+        }
+
+        impl Class {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// The status that it is answered with.
+            pub const fn status(self) -> StatusCode {
+                match self {
+                    $(Self::$name => StatusCode::$status,)*
+                }
+            }
+
+            /// The code by which it is counted: the end of its type.
+            pub const fn code(self) -> &'static str {
+                match self {
+                    $(Self::$name => $code,)*
+                }
+            }
+
+            /// In a few words.
+            pub const fn title(self) -> &'static str {
+                match self {
+                    $(Self::$name => $title,)*
+                }
+            }
+        }
+    };
+}
+
+classes! {
+    /// No envelope.
+    Envelope = BAD_REQUEST, "envelope", "Malformed envelope";
+    /// A part of the address is malformed.
+    Parameter = BAD_REQUEST, "parameter", "Malformed parameter";
+    /// A key that is not registered.
+    UnknownIssuer = FORBIDDEN, "unknown-issuer", "Unknown issuer";
+    /// A key that is registered for something else.
+    NotAnIssuer = FORBIDDEN, "not-an-issuer", "Not an issuer";
+    /// A key that is registered for another time.
+    IssuerNotValid = FORBIDDEN, "issuer-not-valid", "Issuer not valid";
+    /// It is not there.
+    NotFound = NOT_FOUND, "not-found", "Not found";
+    /// The address knows other methods.
+    Method = METHOD_NOT_ALLOWED, "method", "Method not allowed";
+    /// The body did not come.
+    Body = REQUEST_TIMEOUT, "body", "Incomplete request";
+    /// Too many bytes.
+    TooLarge = PAYLOAD_TOO_LARGE, "too-large", "Too large";
+    /// Too many lines.
+    TooManyLines = PAYLOAD_TOO_LARGE, "too-many-lines", "Too many lines";
+    /// The signature does not verify.
+    Signature = UNPROCESSABLE_ENTITY, "signature", "Bad signature";
+    /// The signature is good, what it signs is not.
+    Statement = UNPROCESSABLE_ENTITY, "statement", "Invalid statement";
+    /// Meant for another log.
+    OtherLog = UNPROCESSABLE_ENTITY, "other-log", "Meant for another log";
+    /// A record that is not taken from outside.
+    Kind = UNPROCESSABLE_ENTITY, "kind", "Kind of record not taken";
+    /// A bug of ours.
+    Bug = INTERNAL_SERVER_ERROR, "bug", "Bug";
+    /// The log cannot read what it has.
+    Unreadable = INTERNAL_SERVER_ERROR, "unreadable", "Unreadable";
+    /// Too many wait.
+    Full = SERVICE_UNAVAILABLE, "full", "Queue full";
+    /// Nothing is written now.
+    Stopped = SERVICE_UNAVAILABLE, "stopped", "Not writing";
+    /// The log stopped on the way.
+    UnknownOutcome = SERVICE_UNAVAILABLE, "unknown-outcome", "Outcome unknown";
+    /// Nothing is published yet.
+    Starting = SERVICE_UNAVAILABLE, "starting", "Starting";
+}
+
 impl ApiError {
-    /// Status, code and title: one line a kind.
-    fn class(&self) -> (StatusCode, &'static str, &'static str) {
-        use StatusCode as S;
+    /// What a caller can tell about it.
+    pub fn class(&self) -> Class {
         match self {
             Self::Refused(refusal) => refusal_class(refusal),
-            Self::TooLarge { .. } => (S::PAYLOAD_TOO_LARGE, "too-large", "Too large"),
-            Self::Body { .. } => (S::REQUEST_TIMEOUT, "body", "Incomplete request"),
-            Self::TooManyLines { .. } => (S::PAYLOAD_TOO_LARGE, "too-many-lines", "Too many lines"),
-            Self::Parameter { .. } => (S::BAD_REQUEST, "parameter", "Malformed parameter"),
-            Self::NotFound { .. } | Self::NoRoute => (S::NOT_FOUND, "not-found", "Not found"),
-            Self::Method => (S::METHOD_NOT_ALLOWED, "method", "Method not allowed"),
-            Self::Full => (S::SERVICE_UNAVAILABLE, "full", "Queue full"),
-            Self::Stopped => (S::SERVICE_UNAVAILABLE, "stopped", "Not writing"),
-            Self::Unknown => (S::SERVICE_UNAVAILABLE, "unknown-outcome", "Outcome unknown"),
-            Self::Starting => (S::SERVICE_UNAVAILABLE, "starting", "Starting"),
-            Self::Panicked => (S::INTERNAL_SERVER_ERROR, "bug", "Bug"),
-            Self::Read(_) => (S::INTERNAL_SERVER_ERROR, "unreadable", "Unreadable"),
+            Self::TooLarge { .. } => Class::TooLarge,
+            Self::Body { .. } => Class::Body,
+            Self::TooManyLines { .. } => Class::TooManyLines,
+            Self::Parameter { .. } => Class::Parameter,
+            Self::NotFound { .. } | Self::NoRoute => Class::NotFound,
+            Self::Method => Class::Method,
+            Self::Full => Class::Full,
+            Self::Stopped => Class::Stopped,
+            Self::Unknown => Class::UnknownOutcome,
+            Self::Starting => Class::Starting,
+            Self::Panicked => Class::Bug,
+            Self::Read(_) => Class::Unreadable,
         }
     }
 
     /// The code by which the problem is counted: the end of its type.
     pub fn code(&self) -> &'static str {
-        self.class().1
+        self.class().code()
     }
 
     /// The problem detail.
     pub fn problem(&self) -> Problem {
-        let (status, code, title) = self.class();
+        let class = self.class();
         Problem {
-            kind: format!("https://counterfoil.dev/problems/{code}"),
-            title,
-            status: status.as_u16(),
+            kind: format!("{PROBLEM_TYPE}{}", class.code()),
+            title: class.title(),
+            status: class.status().as_u16(),
             detail: self.to_string(),
         }
     }
 }
 
-fn refusal_class(refusal: &Refusal) -> (StatusCode, &'static str, &'static str) {
-    use StatusCode as S;
+fn refusal_class(refusal: &Refusal) -> Class {
     match refusal {
         Refusal::Envelope(EnvelopeError::TooLong { .. } | EnvelopeError::StatementTooLong { .. }) => {
-            (S::PAYLOAD_TOO_LARGE, "too-large", "Too large")
+            Class::TooLarge
         }
         Refusal::Envelope(EnvelopeError::Signature(KeyError::Signature | KeyError::SignatureForm)) => {
-            (S::UNPROCESSABLE_ENTITY, "signature", "Bad signature")
+            Class::Signature
         }
-        Refusal::Envelope(_) => (S::BAD_REQUEST, "envelope", "Malformed envelope"),
-        Refusal::UnknownIssuer { .. } => (S::FORBIDDEN, "unknown-issuer", "Unknown issuer"),
-        Refusal::NotAnIssuer { .. } => (S::FORBIDDEN, "not-an-issuer", "Not an issuer"),
-        Refusal::IssuerNotValid { .. } => (S::FORBIDDEN, "issuer-not-valid", "Issuer not valid"),
-        Refusal::OtherLog { .. } => (S::UNPROCESSABLE_ENTITY, "other-log", "Meant for another log"),
-        Refusal::Kind { .. } => (S::UNPROCESSABLE_ENTITY, "kind", "Kind of record not taken"),
-        _ => (S::UNPROCESSABLE_ENTITY, "statement", "Invalid statement"),
+        Refusal::Envelope(_) => Class::Envelope,
+        Refusal::UnknownIssuer { .. } => Class::UnknownIssuer,
+        Refusal::NotAnIssuer { .. } => Class::NotAnIssuer,
+        Refusal::IssuerNotValid { .. } => Class::IssuerNotValid,
+        Refusal::OtherLog { .. } => Class::OtherLog,
+        Refusal::Kind { .. } => Class::Kind,
+        _ => Class::Statement,
     }
 }
 
@@ -171,7 +252,7 @@ impl IntoResponse for ApiError {
             error!(%error, "the log cannot read its own records");
         }
         let problem = self.problem();
-        let status = self.class().0;
+        let status = self.class().status();
         let body = serde_json::to_vec(&problem).expect("a problem is plain JSON");
         let mut response = (status, body).into_response();
         response.extensions_mut().insert(Code(self.code()));

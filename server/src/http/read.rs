@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::{
     body::Bytes,
-    extract::{Path, Query, State},
+    extract::State,
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -21,7 +21,11 @@ use counterfoil_receipt::{
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{App, error::ApiError};
+use super::{
+    App,
+    error::ApiError,
+    parameter::{Path, Query},
+};
 use crate::{publish::View, tiles::ReadError};
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -112,9 +116,8 @@ pub struct InclusionQuery {
 /// `GET /v1/proofs/inclusion?index=|id=|leaf=[&size=]`.
 pub async fn inclusion(
     State(app): State<Arc<App>>,
-    query: Result<Query<InclusionQuery>, axum::extract::rejection::QueryRejection>,
+    Query(query): Query<InclusionQuery>,
 ) -> Result<Response, ApiError> {
-    let Query(query) = query.map_err(|error| ApiError::Parameter { name: "query", reason: error.body_text() })?;
     let view = app.view()?;
     let index = match (&query.index, &query.id, &query.leaf) {
         (Some(index), None, None) => parse_index("index", index)?,
@@ -156,9 +159,8 @@ pub struct ConsistencyQuery {
 /// `GET /v1/proofs/consistency?from=&to=`.
 pub async fn consistency(
     State(app): State<Arc<App>>,
-    query: Result<Query<ConsistencyQuery>, axum::extract::rejection::QueryRejection>,
+    Query(query): Query<ConsistencyQuery>,
 ) -> Result<Response, ApiError> {
-    let Query(query) = query.map_err(|error| ApiError::Parameter { name: "query", reason: error.body_text() })?;
     let view = app.view()?;
     let (from, to) = (published_size(&view, "from", &query.from)?, published_size(&view, "to", &query.to)?);
     if from > to {
