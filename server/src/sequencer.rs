@@ -187,3 +187,126 @@ pub enum ReadBackError {
     #[error("the record's entries lead to another root than it states")]
     Root,
 }
+
+#[cfg(test)]
+mod tests {
+    use counterfoil_receipt::{
+        Entry, SigningKey, Statement,
+        statement::{
+            Commitment, Frame, Issuer, Nonce, Number, Numbering, Predicate, Receipt, StreamId, Subject,
+            receipt::{Api, Model, Outcome, Protocol},
+        },
+    };
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::commit::NO_DIGEST;
+
+    fn at(millis: u64) -> Timestamp {
+        Timestamp::from_millis(millis).unwrap()
+    }
+
+    fn admitted(number: u64) -> Admitted {
+        let key = SigningKey::from_ed25519_seed(&[1; 32]);
+        let api = Api { protocol: Protocol::OpenaiChat, path: "/v1".into(), stream: false };
+        let model = Model { requested: None, reported: None, alias: None, claimed: None };
+        let previous = (number > 0).then(|| Id::of_statement(&number.to_be_bytes()));
+        let statement = Statement {
+            subject: Subject::Exchange { request: Commitment::new([7; 32]), response: None },
+            frame: Frame {
+                nonce: Nonce::new(u128::from(number).to_be_bytes()),
+                log: "log.example".parse().unwrap(),
+                issuer: Issuer { key: key.public().clone(), software: None },
+                numbering: Some(Numbering {
+                    stream: StreamId::new([2; 16]),
+                    number: Number::new(number).unwrap(),
+                    previous,
+                }),
+            },
+            predicate: Predicate::Receipt(Box::new(Receipt::new(api, model, Outcome::Complete))),
+        };
+        let signed = statement.sign(&key).unwrap();
+        let admitted = counterfoil_receipt::admission::Admitted::new(signed, &statement);
+        Admitted { id: admitted.id, draft: admitted.draft, statement: admitted.statement.into() }
+    }
+
+    fn empty() -> Sequencer {
+        Sequencer::new(Frontier::new(), 0, NO_DIGEST, at(0))
+    }
+
+    /// A batch that is sealed and dropped was never there; one that is committed is what the next is built on.
+    #[test]
+    fn only_commits_count() {
+        let mut sequencer = empty();
+        let before = sequencer.head();
+        drop(sequencer.seal(at(5), [0; 16], vec![admitted(0)]).unwrap());
+        assert_eq!((sequencer.head(), sequencer.number(), sequencer.at()), (before, 0, at(0)));
+        let sealed = sequencer.seal(at(5), [1; 16], vec![admitted(0), admitted(1)]).unwrap();
+        sequencer.committed(&sealed);
+        assert_eq!((sequencer.head(), sequencer.number(), sequencer.at()), (sealed.header.new, 1, at(5)));
+        let next = sequencer.seal(at(6), [2; 16], Vec::new()).unwrap();
+        assert_eq!((next.header.previous, next.header.old, next.header.new.size.get()), (sealed.digest, sealed.header.new, 2));
+    }
+
+    /// Whatever byte of a record changes on its way through memory and store, the read-back says so; also when the
+    /// record's own digest was made over the changed bytes.
+    #[test]
+    fn the_read_back_trusts_nothing_but_ids() {
+        let sealed = empty().seal(at(5), [0; 16], vec![admitted(0), admitted(1)]).unwrap();
+        assert_eq!(sealed.check_read_back(&Frontier::new(), &sealed.record), Ok(()));
+        for offset in 0..sealed.record.len() {
+            let mut bytes = sealed.record.to_vec();
+            bytes[offset] ^= 0x10;
+            let found = sealed.check_read_back(&Frontier::new(), &bytes.into());
+            assert_eq!(found, Err(ReadBackError::Bytes), "byte {offset}");
+        }
+        // A bit of memory flips between admission and commit: record and digest agree with one another, not with the id.
+        for (index, part) in [(0, "statement"), (1, "statement"), (0, "entry"), (1, "entry")] {
+            let mut flipped = empty().seal(at(5), [0; 16], vec![admitted(0), admitted(1)]).unwrap();
+            let item = &mut flipped.leaves[index].item;
+            let bytes = if part == "entry" { &mut item.entry } else { &mut item.statement };
+            let mut changed = bytes.to_vec();
+            changed[40] ^= 1;
+            *bytes = changed.into();
+            let items = flipped.leaves.iter().map(|leaf| &leaf.item);
+            let (record, digest) = CommitRecord::format(&flipped.header, items);
+            (flipped.record, flipped.digest) = (record.into(), digest);
+            let found = flipped.check_read_back(&Frontier::new(), &flipped.record);
+            let index = flipped.leaves[index].index;
+            let expected =
+                if part == "entry" { ReadBackError::Entry { index } } else { ReadBackError::Statement { index } };
+            assert_eq!(found, Err(expected), "{part}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        /// Against a model that is a plain list: indexes count up, times never go back, and the root is that of all
+        /// entries, however they are cut into batches and whatever the clock says.
+        #[test]
+        fn batches_are_only_a_way_of_cutting(batches in prop::collection::vec((0_u64..6, 0_u64..1000), 1..40)) {
+            let (mut sequencer, mut model, mut number) = (empty(), Vec::new(), 0);
+            for (count, now) in batches {
+                let batch = (0..count).map(|n| admitted(number + n)).collect();
+                number += count;
+                let sealed = sequencer.seal(at(now), [9; 16], batch).unwrap();
+                prop_assert_eq!(sealed.check_read_back(sequencer.frontier(), &sealed.record), Ok(()));
+                for leaf in &sealed.leaves {
+                    prop_assert_eq!(leaf.index.get(), model.len() as u64);
+                    model.push(leaf.item.entry.clone());
+                }
+                sequencer.committed(&sealed);
+            }
+            let mut whole = Frontier::new();
+            let mut last = at(0);
+            for entry in &model {
+                whole.push(Hash::leaf(entry), drop).unwrap();
+                let entry = Entry::parse(entry).unwrap();
+                prop_assert!(entry.at >= last);
+                last = entry.at;
+            }
+            prop_assert_eq!(sequencer.head(), whole.head());
+        }
+    }
+}

@@ -12,7 +12,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use clap::Args;
 use serde_json::Value;
 
-use self::stage::{Server, Stage};
+use self::stage::{ANY_PORT, Server, Stage};
 use super::{Exit, Terminal};
 
 /// Exchanges recorded from public inference services; `tests/data/README.md` names their origin and licence.
@@ -36,28 +36,24 @@ pub(super) struct Demo {
 
 impl Demo {
     pub(super) fn run(self, terminal: &Terminal) -> anyhow::Result<Exit> {
-        let (stage, temporary) = Stage::set(self.dir.clone(), self.server.clone(), *terminal)?;
+        let (stage, place) = Stage::set(self.dir.clone(), self.server.clone(), *terminal)?;
         let mut log = start(&stage)?;
         append_and_verify(&stage)?;
-        let monitored = format!("--state monitor --url {} {}", log.url(), log.keys());
         stage.say("A monitor reads the whole log and recomputes every entry, tile and root.");
-        stage.client(&format!("monitor --once {monitored}"), 0)?;
+        stage.client("monitor --once --state monitor --log demo", 0)?;
         let fork = fork(&stage, &mut log)?;
-        stage.say("The monitor follows the first branch. Nothing is wrong with it, taken alone.");
-        let monitored = format!("--state monitor --url {} {}", log.url(), log.keys());
-        stage.client(&format!("monitor --once {monitored}"), 0)?;
+        stage.say("The monitor follows the first branch. Taken alone, nothing is wrong with it.");
+        stage.client("monitor --once --state monitor --log demo", 0)?;
         stage.say("Then somebody shows it the second branch.");
-        let monitored = format!("--state monitor --url {} {}", fork.url(), fork.keys());
-        stage.client(&format!("monitor --once {monitored}"), 10)?;
+        stage.client("monitor --once --state monitor --log fork", 10)?;
         check_evidence(&stage, &log)?;
         fork.stop()?;
-        stage.say(
-            "Done: appended, proven, verified; a changed byte was noticed, a fork was caught and proven.",
-        );
+        stage.say("Done: appended, proven, verified; a changed byte was noticed, a fork was caught and proven.");
         if self.keep {
-            stage.say(&format!("The log goes on at {} (process {}).", log.url(), log.process()));
-            stage.say(&format!("Files: {}", temporary.keep().display()));
-            log.leave();
+            let (url, process) = (log.url().to_owned(), log.leave());
+            stage.say(&format!("The log goes on at {url} until `kill {process}`. To go on with it:"));
+            let place = place.keep();
+            terminal.line(format_args!("cd {0} && export XDG_CONFIG_HOME={0}/config", place.display()));
         } else {
             log.stop()?;
         }
@@ -69,7 +65,7 @@ impl Demo {
 fn start(stage: &Stage) -> anyhow::Result<Server> {
     stage.say("A new log: keys, configuration, policy, and the guard that remembers how far it went.");
     stage.init("log")?;
-    let log = stage.serve("log")?;
+    let log = stage.serve("log", ANY_PORT)?;
     stage.say("The client remembers the log by name, address and keys, and pins its first checkpoint.");
     stage.client(&format!("log add demo {} {} --clock {}", log.url(), log.log_key(), log.clock_key()), 0)?;
     stage.client("keygen -o issuer.pem", 0)?;
@@ -79,10 +75,7 @@ fn start(stage: &Stage) -> anyhow::Result<Server> {
 /// Receipts of recorded exchanges go into the log; one is verified offline, and again with one byte changed.
 fn append_and_verify(stage: &Stage) -> anyhow::Result<()> {
     stage.write("exchanges.jsonl", EXCHANGES.as_bytes())?;
-    stage.say(
-        "Receipts of exchanges that were recorded from public inference services. Request and response stay",
-    );
-    stage.say("here: the receipts hold commitments to them.");
+    stage.say("Receipts of recorded exchanges: of request and response they hold nothing but commitments.");
     stage.client("receipt new --key issuer.pem --log demo --exchange exchanges.jsonl --out receipts", 0)?;
     stage.client_glob("append --log demo receipts/*.envelope.json", 0)?;
     let bundle = stage.first("receipts", ".counterfoil.json")?;
@@ -110,32 +103,27 @@ fn tamper(bundle: &[u8]) -> anyhow::Result<Vec<u8>> {
 
 /// Stops the log, copies it whole, starts both and appends another receipt to each.
 fn fork(stage: &Stage, log: &mut Server) -> anyhow::Result<Server> {
-    stage.say(
-        "Now the operator cheats: the log is stopped, copied with its guard and keys, and both copies run.",
-    );
-    log.stop_in_place()?;
+    stage.say("Now the operator cheats: the log is stopped, copied with its guard and keys, and both copies run.");
+    let listen = log.stop_in_place()?;
     stage.copy("log", "fork")?;
-    *log = stage.serve("log")?;
-    let fork = stage.serve("fork")?;
-    for (branch, out) in [(&*log, "told-to-one"), (&fork, "told-to-another")] {
-        let wanted = first_id()?;
-        stage.client(
-            &format!("receipt new --key issuer.pem --origin {} --exchange exchanges.jsonl --id {wanted} --out {out}", branch.origin()),
-            0,
-        )?;
-        stage.client_glob(
-            &format!("append --url {} {} {out}/*.envelope.json", branch.url(), branch.keys()),
-            0,
-        )?;
+    *log = stage.serve("log", &listen)?;
+    let fork = stage.serve("fork", ANY_PORT)?;
+    stage.client(&format!("log add fork {} {} --clock {}", fork.url(), fork.log_key(), fork.clock_key()), 0)?;
+    let id = first_id()?;
+    for branch in ["demo", "fork"] {
+        let out = format!("told-by-{branch}");
+        let new = format!("--log {branch} --exchange exchanges.jsonl --id {id} --out {out}");
+        stage.client(&format!("receipt new --key issuer.pem {new}"), 0)?;
+        stage.client_glob(&format!("append --log {branch} {out}/*.envelope.json"), 0)?;
     }
     Ok(fork)
 }
 
-/// The first of the recorded exchanges.
-fn first_id() -> anyhow::Result<String> {
+/// The id of the first of the recorded exchanges.
+fn first_id() -> anyhow::Result<u64> {
     let line = EXCHANGES.lines().next().context("there are exchanges")?;
     let exchange: Value = serde_json::from_str(line)?;
-    Ok(exchange["id"].as_str().context("an exchange has an id")?.to_owned())
+    exchange["id"].as_u64().context("an exchange has an id")
 }
 
 /// A stranger with nothing but the log's public key is convinced.

@@ -19,6 +19,9 @@ const SERVER: &str = "counterfoil-server";
 /// Longer lists than this, and four lines more, are shortened.
 const LINES_MAX: usize = 10;
 
+/// Listen on this machine alone, on whatever port is free.
+pub(super) const ANY_PORT: &str = "127.0.0.1:0";
+
 /// How long a server may take to start, and to stop.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -103,7 +106,7 @@ impl Stage {
     pub(super) fn init(&self, name: &str) -> anyhow::Result<()> {
         let tag: [u8; 4] = random()?;
         let arguments = format!(
-            "init --origin demo.invalid/{:08x} --dir {name} --guard {name}/guard --open --listen 127.0.0.1:0",
+            "init --origin demo.invalid/{:08x} --dir {name} --guard {name}/guard --open",
             u32::from_be_bytes(tag)
         );
         self.show(SERVER, &arguments);
@@ -148,8 +151,8 @@ impl Stage {
     }
 
     /// Starts the log in a directory and waits until it takes receipts.
-    pub(super) fn serve(&self, name: &str) -> anyhow::Result<Server> {
-        let arguments = format!("run --config {name}/counterfoil.toml");
+    pub(super) fn serve(&self, name: &str, listen: &str) -> anyhow::Result<Server> {
+        let arguments = format!("run --config {name}/counterfoil.toml --listen {listen}");
         self.show(SERVER, &format!("{arguments} &"));
         let errors = fs::File::create(self.directory.join(format!("{name}.server.log")))?;
         let mut child = Command::new(&self.server)
@@ -238,20 +241,6 @@ impl Server {
         &self.clock_key
     }
 
-    /// The keys as options of the client.
-    pub(super) fn keys(&self) -> String {
-        format!("--log-key {} --clock {}", self.log_key, self.clock_key)
-    }
-
-    /// The log's name.
-    pub(super) fn origin(&self) -> &str {
-        self.log_key.split('+').next().unwrap_or_default()
-    }
-
-    pub(super) fn process(&self) -> u32 {
-        self.child.id()
-    }
-
     fn wait_until_ready(&self) -> anyhow::Result<()> {
         let deadline = Instant::now() + PATIENCE;
         let host = self.url.strip_prefix("http://").context("an http address")?;
@@ -264,21 +253,23 @@ impl Server {
 
     /// Stops it in order.
     pub(super) fn stop(mut self) -> anyhow::Result<()> {
-        self.stop_in_place()
+        self.stop_in_place().map(drop)
     }
 
-    /// Stops it in order; it can be replaced then.
-    pub(super) fn stop_in_place(&mut self) -> anyhow::Result<()> {
+    /// Stops it in order and returns where it listened; it can be replaced then.
+    pub(super) fn stop_in_place(&mut self) -> anyhow::Result<String> {
         let killed = Command::new("kill").arg(self.child.id().to_string()).status()?;
         ensure!(killed.success(), "the server could not be told to stop");
         let status = self.child.wait()?;
         ensure!(status.success(), "the server ended with {status}");
-        Ok(())
+        Ok(self.url.trim_start_matches("http://").to_owned())
     }
 
-    /// Lets it run on when this program ends.
-    pub(super) fn leave(self) {
+    /// Lets it run on when this program ends; returns its process.
+    pub(super) fn leave(self) -> u32 {
+        let process = self.child.id();
         std::mem::forget(self);
+        process
     }
 }
 
