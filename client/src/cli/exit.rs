@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use counterfoil_merkle::checkpoint::CheckpointError;
-use counterfoil_receipt::bundle::BundleError;
+use counterfoil_receipt::{bundle::BundleError, commitment::OpeningsError};
 
 use crate::{log::LogError, pin::PinError, submit::SubmitError};
 
@@ -29,6 +29,7 @@ impl Exit {
         let no = error.chain().any(|error| {
             error.is::<No>()
                 || error.is::<BundleError>()
+                || error.is::<OpeningsError>()
                 || error.is::<CheckpointError>()
                 || error.downcast_ref().is_some_and(|error: &LogError| !error.is_silence())
                 || error.downcast_ref().is_some_and(|error: &SubmitError| !error.is_silence())
@@ -48,3 +49,30 @@ impl From<Exit> for ExitCode {
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct No(pub String);
+
+#[cfg(test)]
+mod tests {
+    use counterfoil_merkle::{TreeSize, proof::ProofError};
+
+    use super::*;
+    use crate::{answer::AnswerError, source::SourceError};
+
+    #[test]
+    fn silence_is_not_no() {
+        let size = TreeSize::ZERO;
+        let fork = || LogError::Inconsistent { old: size, new: size, reason: ProofError::TooShort };
+        let status = SourceError::Status { address: String::new(), status: 500 };
+        let cases: [(anyhow::Error, Exit); 7] = [
+            (No("no".to_owned()).into(), Exit::NO),
+            (fork().into(), Exit::NO),
+            (PinError::Inconsistent { reason: fork(), kept: None }.into(), Exit::NO),
+            (SubmitError::Answer(AnswerError::NotPublished).into(), Exit::UNKNOWN),
+            (LogError::Source(status).into(), Exit::UNKNOWN),
+            (PinError::Log(LogError::NoCheckpoint).into(), Exit::UNKNOWN),
+            (anyhow::anyhow!("anything else"), Exit::UNKNOWN),
+        ];
+        for (error, exit) in cases {
+            assert_eq!(Exit::of(&error.context("while doing this")), exit);
+        }
+    }
+}

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     context::{Context, ContextError},
+    file,
     log::KnownLog,
     pin::Pin,
 };
@@ -94,8 +95,10 @@ impl Add {
         let latest = log.checkpoint().await?;
 
         let context = Context { name, folder, log: known.clone(), authorities };
-        context.save()?;
+        // Held first: an address that shows another history is not remembered.
+        file::create_folder(&context.folder)?;
         Pin::open(&context.folder, known)?.hold(&log, &latest.checkpoint).await?;
+        context.save()?;
         let head = latest.checkpoint.head();
         let origin = latest.checkpoint.origin();
         let time = latest.clock.as_ref().map(|clock| clock.time_s);

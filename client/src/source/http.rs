@@ -171,3 +171,34 @@ fn builder(connection: &Connection) -> reqwest::ClientBuilder {
         .connect_timeout(connection.connect_timeout)
         .read_timeout(connection.read_timeout)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Clients are made with and without certificates on the machine; other addresses are refused.
+    #[test]
+    fn addresses_are_http_or_https() {
+        for url in ["http://127.0.0.1:1", "https://log.example/2026/"] {
+            let api = Api::new(url, &Connection::default()).unwrap();
+            assert_eq!(api.address("checkpoint"), format!("{}/checkpoint", url.trim_end_matches('/')));
+        }
+        for url in ["", "log.example", "ftp://log.example", "http://", "http://a/?q", "http://a/#f"] {
+            assert!(
+                matches!(Api::new(url, &Connection::default()), Err(SourceError::Address { .. })),
+                "{url}"
+            );
+        }
+        let none = Connection { authorities: Some(Vec::new()), ..Connection::default() };
+        assert!(Api::new("https://log.example", &none).is_ok(), "which trusts nobody");
+    }
+
+    #[test]
+    fn waits_grow_and_end() {
+        let waits: Vec<_> = (0..4).map(|attempt| back_off(attempt, None).as_millis()).collect();
+        assert_eq!(waits, [200, 400, 800, 1600]);
+        assert_eq!(back_off(0, Some(Duration::from_secs(7))), Duration::from_secs(7));
+        assert_eq!(back_off(0, Some(Duration::MAX)), BACK_OFF_MAX);
+        assert_eq!(back_off(u32::MAX, None), BACK_OFF_MAX);
+    }
+}
