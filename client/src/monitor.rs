@@ -11,7 +11,7 @@ pub mod round;
 pub mod state;
 pub mod tiles;
 
-pub use round::{Monitor, Settings};
+pub use round::{Monitor, Outside, Settings};
 pub use state::StateError;
 
 use std::cmp::Ordering;

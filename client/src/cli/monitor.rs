@@ -6,10 +6,12 @@
 use std::{
     collections::HashSet,
     path::PathBuf,
+    sync::Mutex,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use clap::Args;
+use counterfoil_merkle::TreeSize;
 use counterfoil_receipt::{
     Timestamp,
     audit::{Class, Code, Finding, Place, Report},
@@ -18,9 +20,10 @@ use serde_json::json;
 
 use super::{
     Exit, LogArgs, Opened, Terminal,
+    progress::Progress,
     terminal::{Tone, moment_s, shown},
 };
-use crate::monitor::{Monitor as Watcher, STALE_AFTER_S, Settings};
+use crate::monitor::{Monitor as Watcher, Outside, STALE_AFTER_S, Settings, StateError};
 
 /// Most findings that are remembered so as not to be printed again.
 const PRINTED_MAX: usize = 100_000;
@@ -58,7 +61,7 @@ impl Monitor {
         let settings = Settings { stale_after_s: self.stale_after, ..Settings::default() };
         let mut watcher = Watcher::open(&self.state, log.known(), log.source().clone(), settings)?;
         if !self.follow {
-            let report = watcher.round(&wall_clock).await?;
+            let report = look(&mut watcher, terminal).await?;
             report.findings().iter().for_each(|finding| print(finding, terminal));
             summarize(&watcher, &report, terminal);
             return Ok(Exit(report.exit_code()));
@@ -67,7 +70,7 @@ impl Monitor {
         let mut gravest: Option<Class> = None;
         loop {
             let report = tokio::select! {
-                report = watcher.round(&wall_clock) => report?,
+                report = look(&mut watcher, terminal) => report?,
                 () = killed() => break,
             };
             gravest = gravest.into_iter().chain(report.gravest()).min();
@@ -83,6 +86,17 @@ impl Monitor {
         }
         Ok(Exit(gravest.and_then(Class::exit_code).unwrap_or(0)))
     }
+}
+
+/// One round, which says how far it is if it takes long.
+async fn look(watcher: &mut Watcher, terminal: &Terminal) -> Result<Report, StateError> {
+    let line = Mutex::new(Progress::new(terminal));
+    let progress = |read: TreeSize, whole: TreeSize| {
+        if let Ok(mut line) = line.lock() {
+            line.show(format_args!("{read} of {whole} entries read"));
+        }
+    };
+    watcher.round(Outside { now: &wall_clock, progress: &progress }).await
 }
 
 /// What has been printed, so that nothing is said twice.

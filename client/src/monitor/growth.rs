@@ -11,13 +11,10 @@ use counterfoil_merkle::{
     hash::Hash,
     tile::{TILE_WIDTH, TileId, TileKind, TilePath, TileTree},
 };
-use counterfoil_receipt::{
-    Timestamp,
-    audit::{Audit, Code, Place, Report, Slot, served},
-};
+use counterfoil_receipt::audit::{Audit, Code, Place, Report, Slot, served};
 
 use super::{
-    GROWTH_MAX, Larger, judge_larger,
+    GROWTH_MAX, Larger, Outside, judge_larger,
     reader::{Answer, Reader, refuse_withheld},
     state::{State, StateError},
     tiles::Staging,
@@ -39,7 +36,7 @@ pub(super) enum Followed {
 /// One growth being read.
 struct Reading<'a> {
     reader: &'a Reader,
-    now: &'a (dyn Fn() -> Timestamp + Sync),
+    outside: Outside<'a>,
     audit: &'a mut Audit,
     report: &'a mut Report,
     staging: Staging,
@@ -55,7 +52,7 @@ pub(super) async fn follow(
     seen: &SignedCheckpoint,
     reader: &Reader,
     staging: Staging,
-    now: &(dyn Fn() -> Timestamp + Sync),
+    outside: Outside<'_>,
     report: &mut Report,
 ) -> Result<Followed, StateError> {
     let (old, head) = (audit.size(), seen.unverified().head);
@@ -83,7 +80,7 @@ pub(super) async fn follow(
         report.push(Code::GrowthTooLarge, place, message);
         return Ok(Followed::Stopped);
     }
-    let reading = Reading { reader, now, audit, report, staging, old, new: head.size, statements: true };
+    let reading = Reading { reader, outside, audit, report, staging, old, new: head.size, statements: true };
     reading.read(head).await
 }
 
@@ -102,6 +99,7 @@ impl Reading<'_> {
             if !self.bundle(index).await? {
                 return Ok(Followed::Stopped);
             }
+            (self.outside.progress)(self.audit.size(), self.new);
         }
         if self.audit.head() != head {
             self.audit.check_head(head, self.report);
@@ -113,7 +111,7 @@ impl Reading<'_> {
                 return Ok(Followed::Stopped);
             }
         }
-        self.audit.check_gaps((self.now)(), self.report);
+        self.audit.check_gaps((self.outside.now)(), self.report);
         Ok(Followed::Verified(self.staging))
     }
 
@@ -164,7 +162,7 @@ impl Reading<'_> {
         entries: &[&[u8]],
         slots: &[Slot<'_>],
     ) -> Result<Vec<FullTile>, StateError> {
-        let now = (self.now)();
+        let now = (self.outside.now)();
         let mut filled = Vec::new();
         let known = if first < self.old.get() { self.audit.frontier().tile(0).cloned() } else { None };
         for (position, (entry, slot)) in (0_u16..).zip(entries.iter().zip(slots)) {

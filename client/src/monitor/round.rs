@@ -5,7 +5,9 @@ use std::{
     time::Duration,
 };
 
-use counterfoil_merkle::{TreeHead, checkpoint::SignedCheckpoint, evidence::ForkEvidence, key::VerifierKey};
+use counterfoil_merkle::{
+    TreeHead, TreeSize, checkpoint::SignedCheckpoint, evidence::ForkEvidence, key::VerifierKey,
+};
 use counterfoil_receipt::{
     Timestamp,
     audit::{Audit, Code, Ids, Place, Report},
@@ -38,6 +40,15 @@ impl Default for Settings {
     fn default() -> Self {
         Self { stale_after_s: STALE_AFTER_S, fetch_time_max: FETCH_TIME_MAX }
     }
+}
+
+/// What a round takes from outside.
+#[derive(Clone, Copy)]
+pub struct Outside<'a> {
+    /// The wall clock.
+    pub now: &'a (dyn Fn() -> Timestamp + Sync),
+    /// Told, while a growth is read, how far that is: the size read and the size to reach.
+    pub progress: &'a (dyn Fn(TreeSize, TreeSize) + Sync),
 }
 
 /// A monitor of one log.
@@ -89,7 +100,7 @@ impl Monitor {
     ///
     /// # Errors
     /// If the monitor's own state cannot be read or written. Whatever the log does is in the report.
-    pub async fn round(&mut self, now: &(dyn Fn() -> Timestamp + Sync)) -> Result<Report, StateError> {
+    pub async fn round(&mut self, outside: Outside<'_>) -> Result<Report, StateError> {
         let mut report = Report::new();
         if let Some(first) = self.forks.proven().first() {
             let (count, file) = (self.forks.proven().len(), first.path.display());
@@ -103,7 +114,7 @@ impl Monitor {
             report.push(Code::ClockUnchecked, Place::Log, "the key of the log's clock was not given");
         }
         if let Some(note) = self.reader.checkpoint(&mut report).await {
-            self.look(&note, now, &mut report).await?;
+            self.look(&note, outside, &mut report).await?;
             self.reconcile(&mut report)?;
         }
         Ok(report)
@@ -113,15 +124,19 @@ impl Monitor {
     async fn look(
         &mut self,
         note: &[u8],
-        now: &(dyn Fn() -> Timestamp + Sync),
+        outside: Outside<'_>,
         report: &mut Report,
     ) -> Result<(), StateError> {
         // On a copy: a checkpoint of another history must leave no trace in the state.
         let mut audit = self.state.audit.clone();
-        let Some(seen) = audit.checkpoint(note, now(), report) else { return Ok(()) };
+        let Some(seen) = audit.checkpoint(note, (outside.now)(), report) else { return Ok(()) };
         let newest_s = audit.times().newest_s().max(seen.time_s);
         let signed = stripped(&seen, self.clock.as_ref());
         match Relation::of(seen.head(), self.state.head()) {
+            // Nothing new is not written again.
+            Relation::Same
+                if self.state.newest.as_ref() == Some(&signed)
+                    && audit.times() == self.state.audit.times() => {}
             Relation::Same => self.adopt(audit, signed)?,
             Relation::OtherRoot => self.same_size(signed, report)?,
             Relation::Smaller => {
@@ -130,9 +145,9 @@ impl Monitor {
                     self.save()?;
                 }
             }
-            Relation::Larger => self.larger(audit, signed, now, report).await?,
+            Relation::Larger => self.larger(audit, signed, outside, report).await?,
         }
-        let stale = newest_s.and_then(|newest_s| staleness(newest_s, now(), self.stale_after_s));
+        let stale = newest_s.and_then(|newest_s| staleness(newest_s, (outside.now)(), self.stale_after_s));
         if let Some(age_s) = stale {
             let message = format_args!("the newest time that the log attests is {age_s} s old");
             report.push(Code::ClockStale, Place::Checkpoint(seen.head().size), message);
@@ -160,12 +175,12 @@ impl Monitor {
         &mut self,
         mut audit: Audit,
         signed: SignedCheckpoint,
-        now: &(dyn Fn() -> Timestamp + Sync),
+        outside: Outside<'_>,
         report: &mut Report,
     ) -> Result<(), StateError> {
         let staging = self.directory.tiles().stage()?;
         let (state, reader) = (&self.state, &self.reader);
-        match growth::follow(state, &mut audit, &signed, reader, staging, now, report).await? {
+        match growth::follow(state, &mut audit, &signed, reader, staging, outside, report).await? {
             Followed::Verified(staging) => {
                 staging.keep()?;
                 self.adopt(audit, signed)

@@ -122,8 +122,12 @@ impl StateDir {
                 // Tiles without a state are a state that was lost: to begin anew would be to trust blindly again.
                 let tiles = self.directory.join("tile");
                 let lost = tiles.try_exists().unwrap_or(true) || self.directory.join("evidence").exists();
-                let fresh = || Ok(State::new(log.clone(), clock.cloned()));
-                return if lost { Err(StateError::Lost { path }) } else { fresh() };
+                if lost {
+                    return Err(StateError::Lost { path });
+                }
+                let state = State::new(log.clone(), clock.cloned());
+                self.save(&state, log, clock)?;
+                return Ok(state);
             }
             Err(source) => return Err(StateError::Io { path, source }),
         };

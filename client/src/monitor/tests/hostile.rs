@@ -71,7 +71,7 @@ async fn found(answers: Answers) -> (Vec<String>, u64) {
     let mut monitor = Monitor::open(&home.path().join("state"), &known, source, settings).unwrap();
     let now = Timestamp::from_millis(1000 * START_S).unwrap();
     let started = Instant::now();
-    let report = monitor.round(&move || now).await.unwrap();
+    let report = look(&mut monitor, now).await;
     assert!(started.elapsed() < Duration::from_secs(20));
     let shown = report.findings().iter().map(|finding| format!("{} at {}", finding.code, finding.place));
     (shown.collect(), monitor.state().head().size.get())
