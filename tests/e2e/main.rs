@@ -5,6 +5,7 @@ mod crash;
 mod demo;
 mod exchanges;
 mod http;
+mod monitor;
 mod recovery;
 
 use counterfoil_tests::Programs;
