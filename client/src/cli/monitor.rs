@@ -57,11 +57,13 @@ pub(super) struct Monitor {
 
 impl Monitor {
     pub(super) async fn run(self, terminal: &Terminal) -> anyhow::Result<Exit> {
-        let Opened { log, .. } = self.log.open(1)?;
+        let Opened { log, pin } = self.log.open(1)?;
+        // What `append` and others were shown: the log must stand by it here too.
+        let pinned: Vec<_> = pin.newest().map(|pinned| pinned.signed().to_string()).into_iter().collect();
         let settings = Settings { stale_after_s: self.stale_after, ..Settings::default() };
         let mut watcher = Watcher::open(&self.state, log.known(), log.source().clone(), settings)?;
         if !self.follow {
-            let report = look(&mut watcher, terminal).await?;
+            let report = look(&mut watcher, &pinned, terminal).await?;
             report.findings().iter().for_each(|finding| print(finding, terminal));
             summarize(&watcher, &report, terminal);
             return Ok(Exit(report.exit_code()));
@@ -70,7 +72,7 @@ impl Monitor {
         let mut gravest: Option<Class> = None;
         loop {
             let report = tokio::select! {
-                report = look(&mut watcher, terminal) => report?,
+                report = look(&mut watcher, &pinned, terminal) => report?,
                 () = killed() => break,
             };
             gravest = gravest.into_iter().chain(report.gravest()).min();
@@ -89,14 +91,14 @@ impl Monitor {
 }
 
 /// One round, which says how far it is if it takes long.
-async fn look(watcher: &mut Watcher, terminal: &Terminal) -> Result<Report, StateError> {
+async fn look(watcher: &mut Watcher, notes: &[String], terminal: &Terminal) -> Result<Report, StateError> {
     let line = Mutex::new(Progress::new(terminal));
     let progress = |read: TreeSize, whole: TreeSize| {
         if let Ok(mut line) = line.lock() {
             line.show(format_args!("{read} of {whole} entries read"));
         }
     };
-    watcher.round(Outside { now: &wall_clock, progress: &progress }).await
+    watcher.round(Outside { now: &wall_clock, progress: &progress, notes }).await
 }
 
 /// What has been printed, so that nothing is said twice.

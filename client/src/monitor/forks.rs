@@ -84,7 +84,7 @@ fn heads(evidence: &ForkEvidence) -> [TreeHead; 2] {
     [evidence.a(), evidence.b()].map(|note| note.unverified().head)
 }
 
-/// The files of evidence, oldest name first; an unfinished one is none.
+/// The files of evidence, sorted by name; an unfinished one is none.
 fn files(directory: &Path) -> Result<Vec<PathBuf>, StateError> {
     let failed = |source| StateError::Io { path: directory.to_owned(), source };
     let entries = match fs::read_dir(directory) {

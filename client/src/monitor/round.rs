@@ -49,6 +49,8 @@ pub struct Outside<'a> {
     pub now: &'a (dyn Fn() -> Timestamp + Sync),
     /// Told, while a growth is read, how far that is: the size read and the size to reach.
     pub progress: &'a (dyn Fn(TreeSize, TreeSize) + Sync),
+    /// Checkpoints of the log that somebody else was shown. None of them is trusted.
+    pub notes: &'a [String],
 }
 
 /// A monitor of one log.
@@ -115,6 +117,9 @@ impl Monitor {
         }
         if let Some(note) = self.reader.checkpoint(&mut report).await {
             self.look(&note, outside, &mut report).await?;
+            for note in outside.notes {
+                self.look(note.as_bytes(), outside, &mut report).await?;
+            }
             self.reconcile(&mut report)?;
         }
         Ok(report)

@@ -18,7 +18,7 @@ use crate::{entry::Position, envelope::Id, key::PublicKey, statement::Number, ti
 pub const STREAMS_MAX: usize = 1 << 18;
 
 /// Most records of one stream that are kept while a number before them is missing.
-pub const AHEAD_MAX: usize = 64;
+pub const AHEAD_MAX: usize = 512;
 
 /// How long a number may be missing before it is reported.
 pub const GAP_GRACE_MS: u64 = 60_000;
