@@ -443,6 +443,21 @@ fn issuers_are_not_judged_by_the_logs_word() {
     assert_eq!(log.shown(), ["chain-broken at entry 5"]);
 }
 
+/// Beyond a limit streams are not followed, which is said once and raised against nobody.
+#[test]
+fn streams_without_number_fill_no_memory() {
+    let mut log = EvilLog::begun();
+    let key = |n: usize| streams::StreamKey(Hash::leaf(&n.to_be_bytes()));
+    let followed = (0..streams::STREAMS_MAX).map(|n| (key(n), streams::Stream::default())).collect();
+    let (frontier, times) = (log.audit.frontier().clone(), log.audit.times().clone());
+    let streams = Streams { followed, overflowed: false };
+    log.audit = Audit::resume(log.signer.public().clone(), None, frontier, times, streams);
+    log.take(&receipt(0, None));
+    log.take(&receipt(7, None));
+    assert_eq!(log.shown(), ["streams-untracked at entry 1"]);
+    assert_eq!(log.audit.streams().followed.len(), streams::STREAMS_MAX);
+}
+
 #[test]
 fn served_tiles_are_what_the_entries_give() {
     let path: TilePath = "tile/0/000.p/3".parse().unwrap();
