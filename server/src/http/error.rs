@@ -16,6 +16,9 @@ pub const PROBLEM_JSON: &str = "application/problem+json";
 /// What a problem's `type` begins with; its code follows.
 pub const PROBLEM_TYPE: &str = "https://counterfoil.dev/problems/";
 
+/// Most characters of a problem's detail.
+const DETAIL_CHARS_MAX: usize = 1000;
+
 /// How long a caller should wait before trying again, in seconds.
 const RETRY_AFTER_S: &str = "1";
 
@@ -214,9 +217,15 @@ impl ApiError {
             kind: format!("{PROBLEM_TYPE}{}", class.code()),
             title: class.title(),
             status: class.status().as_u16(),
-            detail: self.to_string(),
+            detail: printable(&self.to_string()),
         }
     }
+}
+
+/// A message as it may be shown on a terminal: it can quote what a caller sent.
+fn printable(message: &str) -> String {
+    let shown = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+    message.chars().take(DETAIL_CHARS_MAX).map(shown).collect()
 }
 
 fn refusal_class(refusal: &Refusal) -> Class {
