@@ -4,6 +4,7 @@ mod append;
 mod crash;
 mod demo;
 mod exchanges;
+mod hostile;
 mod http;
 mod monitor;
 mod recovery;

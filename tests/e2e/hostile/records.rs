@@ -73,15 +73,23 @@ fn cut_off(forge: &mut Forge) -> Record {
     record(&body[..length], ENVELOPE)
 }
 
-fn edit_envelope(forge: &mut Forge, due: &'static [&'static str], edit: impl Fn(&str, &str) -> String) -> Record {
+fn edit_envelope(
+    forge: &mut Forge,
+    due: &'static [&'static str],
+    edit: impl Fn(&str, &str) -> String,
+) -> Record {
     let (parts, chosen) = (Parts::of(&forge.good()), forge.dice.below(4));
-    record(parts.print(|part, name, raw| if part == chosen { edit(name, raw) } else { plain(name, raw) }), due)
+    record(
+        parts.print(|part, name, raw| if part == chosen { edit(name, raw) } else { plain(name, raw) }),
+        due,
+    )
 }
 
 fn member_twice(forge: &mut Forge) -> Record {
     let spelt = forge.dice.below(2) == 0;
     edit_envelope(forge, ENVELOPE, |name, raw| {
-        let again = if spelt { format!("\\u{:04x}{}", name.as_bytes()[0], &name[1..]) } else { name.to_owned() };
+        let again =
+            if spelt { format!("\\u{:04x}{}", name.as_bytes()[0], &name[1..]) } else { name.to_owned() };
         format!("{},\"{again}\":{raw}", plain(name, raw))
     })
 }
@@ -104,8 +112,11 @@ fn wrong_value(forge: &mut Forge) -> String {
         2 => format!("0.{}1", "0".repeat(digits)),
         3 => format!("1e{}", "9".repeat(digits)),
         4 => format!("{{\"a\":{}}}", "1".repeat(digits)),
-        n => ["null", "true", "0", "-0", "1e999", "[]", "{}", "[\"\"]", "\"\\ud800\"", "\"\u{1}\"", "\"\\x\""][n - 5]
-            .to_owned(),
+        n => {
+            ["null", "true", "0", "-0", "1e999", "[]", "{}", "[\"\"]", "\"\\ud800\"", "\"\u{1}\"", "\"\\x\""]
+                [n - 5]
+                .to_owned()
+        }
     }
 }
 
@@ -127,7 +138,8 @@ fn not_base64(forge: &mut Forge) -> Record {
         4 => URL_SAFE.encode([0xff; 48]),
         _ => format!("{text}\\u0000"),
     };
-    let print = |part, name: &str, raw: &str| plain(name, if part == chosen { &bad } else { raw.trim_matches('"') });
+    let print =
+        |part, name: &str, raw: &str| plain(name, if part == chosen { &bad } else { raw.trim_matches('"') });
     let body = parts.print(|part, name, raw| print(part, name, raw).replacen(':', ":\"", 1) + "\"");
     record(body, ENVELOPE)
 }
@@ -148,7 +160,8 @@ fn nested_deeply(forge: &mut Forge) -> Record {
 fn not_utf8(forge: &mut Forge) -> Record {
     let mut body = forge.good().into_bytes();
     let at = forge.dice.below(body.len());
-    let bad: &[u8] = forge.dice.pick(&[&b"\x80"[..], b"\xc0\xaf", b"\xed\xa0\x80", b"\xf5\x80\x80\x80", b"\xff"]);
+    let bad: &[u8] =
+        *forge.dice.pick::<&[u8]>(&[b"\x80", b"\xc0\xaf", b"\xed\xa0\x80", b"\xf5\x80\x80\x80", b"\xff"]);
     body.splice(at..at, bad.iter().copied());
     record(body, ENVELOPE)
 }
@@ -194,12 +207,16 @@ fn weak_key(forge: &mut Forge) -> Record {
     let prefix = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
     let key = serde_json::Value::from(BASE64.encode([&prefix[..], &point].concat())).to_string();
     let parts = Parts::of(&forge.good());
-    record(parts.print(|part, name, raw| plain(name, if PARTS[part] == "keyid" { &key } else { raw })), ENVELOPE)
+    record(
+        parts.print(|part, name, raw| plain(name, if PARTS[part] == "keyid" { &key } else { raw })),
+        ENVELOPE,
+    )
 }
 
 fn with_signature(envelope: &str, signature: &[u8]) -> String {
     let signature = serde_json::Value::from(BASE64.encode(signature)).to_string();
-    Parts::of(envelope).print(|part, name, raw| plain(name, if PARTS[part] == "sig" { &signature } else { raw }))
+    Parts::of(envelope)
+        .print(|part, name, raw| plain(name, if PARTS[part] == "sig" { &signature } else { raw }))
 }
 
 fn signature_of(envelope: &str) -> Vec<u8> {
@@ -258,13 +275,35 @@ fn add_order(scalar: &mut [u8]) {
 
 /// Members that no receipt can do without, or that their group cannot.
 const REQUIRED: &[&str] = &[
-    "/_type", "/subject", "/subject/0/name", "/subject/0/digest", "/subject/0/digest/counterfoilCommitment",
-    "/subject/1/name", "/subject/1/digest", "/subject/1/digest/counterfoilCommitment", "/predicateType",
-    "/predicate", "/predicate/nonce", "/predicate/log", "/predicate/issuer", "/predicate/issuer/key",
-    "/predicate/stream", "/predicate/number", "/predicate/previous", "/predicate/api", "/predicate/api/protocol",
-    "/predicate/api/path", "/predicate/api/stream", "/predicate/model", "/predicate/model/requested",
-    "/predicate/outcome", "/predicate/parts/count", "/predicate/parts/root", "/predicate/attempts/0/upstream",
-    "/predicate/accountable/key", "/predicate/accountable/respond_within",
+    "/_type",
+    "/subject",
+    "/subject/0/name",
+    "/subject/0/digest",
+    "/subject/0/digest/counterfoilCommitment",
+    "/subject/1/name",
+    "/subject/1/digest",
+    "/subject/1/digest/counterfoilCommitment",
+    "/predicateType",
+    "/predicate",
+    "/predicate/nonce",
+    "/predicate/log",
+    "/predicate/issuer",
+    "/predicate/issuer/key",
+    "/predicate/stream",
+    "/predicate/number",
+    "/predicate/previous",
+    "/predicate/api",
+    "/predicate/api/protocol",
+    "/predicate/api/path",
+    "/predicate/api/stream",
+    "/predicate/model",
+    "/predicate/model/requested",
+    "/predicate/outcome",
+    "/predicate/parts/count",
+    "/predicate/parts/root",
+    "/predicate/attempts/0/upstream",
+    "/predicate/accountable/key",
+    "/predicate/accountable/respond_within",
 ];
 
 fn statement_member_missing(forge: &mut Forge) -> Record {
@@ -300,7 +339,20 @@ fn statement_member_of_another_type(forge: &mut Forge) -> Record {
     let (n, digits) = (forge.dice.below(12), forge.dice.below(500) + 17);
     edit_statement(forge, &target, |name, raw| {
         let huge = "9".repeat(digits);
-        let values = ["null", "true", "[]", "{}", "\"\"", "-1", "0.5", "1e400", "[[[[0]]]]", "{\"a\":{}}", "\"\\ud83d\"", &huge];
+        let values = [
+            "null",
+            "true",
+            "[]",
+            "{}",
+            "\"\"",
+            "-1",
+            "0.5",
+            "1e400",
+            "[[[[0]]]]",
+            "{\"a\":{}}",
+            "\"\\ud83d\"",
+            &huge,
+        ];
         // Another first character is another type; an integer is not.
         let kind = |text: &str| if text.starts_with(['t', 'f']) { b't' } else { text.as_bytes()[0] };
         let other = |value: &&&str| kind(value) != kind(raw) && !(nullable && **value == "null");
@@ -311,7 +363,8 @@ fn statement_member_of_another_type(forge: &mut Forge) -> Record {
 fn statement_value_refused(forge: &mut Forge) -> Record {
     let long = format!("\"{}\"", "x".repeat(600));
     let upper = format!("\"{}\"", "5A".repeat(32));
-    let other_key = serde_json::Value::from(SigningKey::from_ed25519_seed(&[7; 32]).public().as_str()).to_string();
+    let other_key =
+        serde_json::Value::from(SigningKey::from_ed25519_seed(&[7; 32]).public().as_str()).to_string();
     let cases: &[(&str, &str)] = &[
         ("/_type", "\"https://in-toto.io/Statement/v0.1\""),
         ("/predicateType", "\"https://example.com/other\""),
@@ -370,7 +423,8 @@ fn another_kind(forge: &mut Forge) -> Record {
     if forge.dice.below(2) == 0 {
         let kinds = ["rules", "verdict", "dispute", "erasure", "void", "epoch", "promise", "refusal"];
         let kind = format!("\"https://counterfoil.dev/{}/v1\"", forge.dice.pick(&kinds));
-        return edit_statement(forge, "/predicateType", |name, _| plain(name, &kind));
+        let edit = |name: &str, _: &str| plain(name, &kind);
+        return Record { due: &["statement", "kind"], ..edit_statement(forge, "/predicateType", edit) };
     }
     let statement = Statement {
         subject: Subject::Log,
@@ -401,11 +455,14 @@ fn statement_too_long(forge: &mut Forge) -> Record {
 
 fn nobodys_signature(forge: &mut Forge) -> Record {
     let (body, code) = forge.by_nobody();
-    record(body, match code {
-        "unknown-issuer" => &["unknown-issuer"],
-        "not-an-issuer" => &["not-an-issuer"],
-        _ => &["issuer-not-valid"],
-    })
+    record(
+        body,
+        match code {
+            "unknown-issuer" => &["unknown-issuer"],
+            "not-an-issuer" => &["not-an-issuer"],
+            _ => &["issuer-not-valid"],
+        },
+    )
 }
 
 /// What makes the others mean something: but for their one fault they would be taken, as these are.
@@ -415,7 +472,8 @@ fn good(forge: &mut Forge) -> Record {
 }
 
 fn group_left_out(forge: &mut Forge) -> Record {
-    let groups = ["claim", "usage", "lengths", "parameters", "attempts", "parts", "finish", "content", "hints"];
+    let groups =
+        ["claim", "usage", "lengths", "parameters", "attempts", "parts", "finish", "content", "hints"];
     let target = format!("/predicate/{}", forge.dice.pick(&groups));
     Record { due: ACCEPTED, ..edit_statement(forge, &target, |_, _| String::new()) }
 }
