@@ -221,6 +221,40 @@ fn counted(http: &mut Http) -> BTreeMap<String, u64> {
     lines.collect()
 }
 
+/// Holds the server's count against the senders', and sees that every kind was tried.
+fn check_counts(
+    before: &BTreeMap<String, u64>,
+    refused: &BTreeMap<String, u64>,
+    server: &BTreeMap<String, u64>,
+) {
+    for (code, count) in server {
+        // Rubbish on sockets is refused by some of these codes too; its senders hear of it or not.
+        let sender = refused.get(code).or(before.get(code)).copied().unwrap_or(0);
+        let exact = !matches!(code.as_str(), "body" | "envelope" | "method" | "not-found" | "too-large");
+        assert!(*count >= sender && (!exact || *count == sender), "{code}: {count} counted, {sender} heard");
+    }
+    assert!(refused.keys().all(|code| server.contains_key(code)), "{refused:?}\n{server:?}");
+    let due = [
+        "envelope",
+        "signature",
+        "statement",
+        "unknown-issuer",
+        "issuer-not-valid",
+        "not-an-issuer",
+        "other-log",
+        "kind",
+        "too-large",
+        "too-many-lines",
+        "parameter",
+        "not-found",
+        "method",
+    ];
+    assert!(
+        due.iter().all(|code| refused.contains_key(*code)),
+        "a kind of attack was not tried: {refused:?}"
+    );
+}
+
 /// Whatever is sent, the answer is the problem detail that is due, the log has nothing but what was good and accepted,
 /// and the server's count of refusals is the sender's.
 #[test]
@@ -269,33 +303,7 @@ fn nothing_bad_enters() {
         "the rules, and what was accepted"
     );
     assert!(accepted.into_iter().eq(1..size), "every index once");
-    let server = counted(&mut http);
-    for (code, count) in &server {
-        // Rubbish on sockets is refused by some of these codes too; its senders hear of it or not.
-        let sender = refused.get(code).or(before.get(code)).copied().unwrap_or(0);
-        let exact = !matches!(code.as_str(), "body" | "envelope" | "method" | "not-found" | "too-large");
-        assert!(*count >= sender && (!exact || *count == sender), "{code}: {count} counted, {sender} heard");
-    }
-    assert!(refused.keys().all(|code| server.contains_key(code)), "{refused:?}\n{server:?}");
-    let due = [
-        "envelope",
-        "signature",
-        "statement",
-        "unknown-issuer",
-        "issuer-not-valid",
-        "not-an-issuer",
-        "other-log",
-        "kind",
-        "too-large",
-        "too-many-lines",
-        "parameter",
-        "not-found",
-        "method",
-    ];
-    assert!(
-        due.iter().all(|code| refused.contains_key(*code)),
-        "a kind of attack was not tried: {refused:?}"
-    );
+    check_counts(&before, &refused, &counted(&mut http));
     assert_eq!(http.get("/readyz").unwrap().status, 200);
     let said = log.server_log();
     assert!(!said.contains("panicked") && !said.contains("ERROR"), "{said}");

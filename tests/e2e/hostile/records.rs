@@ -161,7 +161,7 @@ fn not_utf8(forge: &mut Forge) -> Record {
     let mut body = forge.good().into_bytes();
     let at = forge.dice.below(body.len());
     let bad: &[u8] =
-        *forge.dice.pick::<&[u8]>(&[b"\x80", b"\xc0\xaf", b"\xed\xa0\x80", b"\xf5\x80\x80\x80", b"\xff"]);
+        forge.dice.pick::<&[u8]>(&[b"\x80", b"\xc0\xaf", b"\xed\xa0\x80", b"\xf5\x80\x80\x80", b"\xff"]);
     body.splice(at..at, bad.iter().copied());
     record(body, ENVELOPE)
 }
