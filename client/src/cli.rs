@@ -11,6 +11,7 @@ mod evidence;
 mod exit;
 mod get;
 mod keygen;
+mod load;
 mod logs;
 mod monitor;
 mod place;
@@ -64,6 +65,8 @@ enum Command {
     Consistency(consistency::Consistency),
     /// Fetch a receipt's bundle and verify it.
     Get(get::Get),
+    /// Measure a log: many receipts over many connections.
+    Load(load::LoadCommand),
     /// Verify a bundle, offline.
     Verify(verify::Verify),
     /// Read a log whole, recompute it, and say what does not hold.
@@ -86,6 +89,7 @@ impl Command {
             Self::Checkpoint(command) => command.run(terminal).await,
             Self::Consistency(command) => command.run(terminal).await,
             Self::Get(command) => command.run(terminal).await,
+            Self::Load(command) => command.run(terminal).await,
             Self::Verify(command) => command.run(terminal),
             Self::Monitor(command) => command.run(terminal).await,
             Self::VerifyEvidence(command) => command.run(terminal),

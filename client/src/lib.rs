@@ -4,6 +4,7 @@ pub mod answer;
 pub mod cli;
 pub mod context;
 pub mod file;
+pub mod load;
 pub mod log;
 pub mod monitor;
 pub mod numbering;

@@ -3,8 +3,7 @@
 pub mod audit;
 pub mod deployment;
 pub mod http;
-pub mod receipts;
 
 pub use deployment::{Deployment, Programs, Run};
 pub use http::{Http, Reply};
-pub use receipts::Issuing;
+pub use counterfoil_client::load::Issuing;

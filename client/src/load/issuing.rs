@@ -1,4 +1,4 @@
-//! Receipts by the thousand: small, valid, all different.
+//! Receipts by the thousand: small, valid, all different, the same again for the same seed.
 
 use counterfoil_merkle::Hash;
 use counterfoil_receipt::{
