@@ -90,9 +90,9 @@ pub mod statement;
 pub mod timestamp;
 mod tree;
 pub mod trust;
-pub mod verify;
 #[cfg(test)]
 mod vectors;
+pub mod verify;
 
 pub use entry::Entry;
 pub use envelope::{Envelope, Id, VerifiedEnvelope};

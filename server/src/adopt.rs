@@ -53,8 +53,7 @@ pub fn examine(config: &Config, now: Timestamp) -> Result<Plan, AdoptError> {
 
 /// Sets the guard to what [`examine`] found, making it anew if need be.
 pub fn adopt(config: &Config, plan: &Plan) -> Result<(), AdoptError> {
-    let mark =
-        Mark { origin: plan.origin.clone(), commit: plan.commit, head: plan.head, time: plan.time };
+    let mark = Mark { origin: plan.origin.clone(), commit: plan.commit, head: plan.head, time: plan.time };
     match Guard::open(&config.guard) {
         Ok(mut guard) => Ok(guard.adopt(mark)?),
         Err(GuardError::Missing { .. }) => Guard::create(&config.guard, mark).map(drop).map_err(Into::into),

@@ -1,5 +1,7 @@
 //! The command line of the server.
 
+#![expect(clippy::print_stdout, reason = "what a person asked for goes to standard output")]
+
 use std::{
     io::IsTerminal as _,
     net::SocketAddr,
@@ -210,7 +212,9 @@ fn print_next(config: &Config, address: SocketAddr) {
     println!("\nTry next, in another terminal:");
     println!("  counterfoil log add dev http://{address} {} --clock {}", config.log_key, config.clock_key);
     println!("  counterfoil keygen -o issuer.pem");
-    println!("  counterfoil receipt new --key issuer.pem --log dev --exchange tests/data/exchanges.jsonl --out receipts");
+    println!(
+        "  counterfoil receipt new --key issuer.pem --log dev --exchange tests/data/exchanges.jsonl --out receipts"
+    );
     println!("  counterfoil append receipts/*.envelope.json --log dev");
 }
 
@@ -254,7 +258,9 @@ fn adopt_log(arguments: &Adopt) -> anyhow::Result<()> {
     let plan = adopt::examine(&config, wall_now()?)?;
     println!("{plan}");
     if !arguments.yes {
-        println!("\nIf this is the newest the log ever was, repeat with --yes. If a newer copy exists, or anyone has");
+        println!(
+            "\nIf this is the newest the log ever was, repeat with --yes. If a newer copy exists, or anyone has"
+        );
         println!("seen a larger checkpoint, do not: signing over what was published forks the log.");
         return Ok(());
     }

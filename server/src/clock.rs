@@ -49,7 +49,9 @@ pub enum ClockError {
     #[error("the system's clock shows an impossible time")]
     Impossible,
     /// The wall clock was set forward.
-    #[error("the system's clock jumped ahead: {got} ms, where at most {expected_max} ms can be; correct it and restart")]
+    #[error(
+        "the system's clock jumped ahead: {got} ms, where at most {expected_max} ms can be; correct it and restart"
+    )]
     RanAhead {
         /// The latest that can be, in ms.
         expected_max: u128,

@@ -56,14 +56,10 @@ impl CommitRecord {
     ///
     /// # Panics
     /// If the items are not as many as the header says, or one is longer than 65,535 bytes.
-    pub fn format<'a>(
-        header: &Header,
-        items: impl Iterator<Item = &'a Item> + Clone,
-    ) -> (Vec<u8>, Hash) {
+    pub fn format<'a>(header: &Header, items: impl Iterator<Item = &'a Item> + Clone) -> (Vec<u8>, Hash) {
         let grown = header.new.size.get() - header.old.size.get();
         assert_eq!(items.clone().count() as u64, grown, "a commit has one item a leaf");
-        let length: usize =
-            items.clone().map(|item| 4 + item.entry.len() + item.statement.len()).sum();
+        let length: usize = items.clone().map(|item| 4 + item.entry.len() + item.statement.len()).sum();
         let mut bytes = Vec::with_capacity(MAGIC.len() + HEADER_BYTES_MAX + length + Hash::BYTES);
         bytes.extend_from_slice(MAGIC);
         bytes.extend_from_slice(&format_header(header));
@@ -203,7 +199,10 @@ mod tests {
             let mut damaged = bytes.clone();
             damaged[offset] ^= 1;
             assert!(CommitRecord::parse(&Bytes::from(damaged)).is_err(), "byte {offset}");
-            assert!(CommitRecord::parse(&Bytes::copy_from_slice(&bytes[..offset])).is_err(), "cut at {offset}");
+            assert!(
+                CommitRecord::parse(&Bytes::copy_from_slice(&bytes[..offset])).is_err(),
+                "cut at {offset}"
+            );
         }
     }
 

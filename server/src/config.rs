@@ -121,9 +121,15 @@ impl Config {
             .map_err(|source| ConfigError::Form { path: path.to_owned(), source: Box::new(source) })?;
         let base = path.parent().unwrap_or_else(|| Path::new("."));
         let issuers = config.admission.issuers.as_mut();
-        for path in [&mut config.log_key_file, &mut config.clock_key_file, &mut config.data, &mut config.guard, &mut config.index]
-            .into_iter()
-            .chain(issuers)
+        for path in [
+            &mut config.log_key_file,
+            &mut config.clock_key_file,
+            &mut config.data,
+            &mut config.guard,
+            &mut config.index,
+        ]
+        .into_iter()
+        .chain(issuers)
         {
             *path = base.join(&*path);
         }
@@ -142,7 +148,10 @@ impl Config {
         let clock = vkey("clock_key", &self.clock_key, Algorithm::CosignatureV1)?;
         let expected = format!("{}/clock", log.name());
         if clock.name().as_str() != expected {
-            return Err(ConfigError::Value { key: "clock_key", reason: format!("its name must be {expected}") });
+            return Err(ConfigError::Value {
+                key: "clock_key",
+                reason: format!("its name must be {expected}"),
+            });
         }
         Ok(clock)
     }

@@ -351,9 +351,9 @@ impl Stop {
     pub const fn may_pass(&self) -> bool {
         match self {
             Self::Recover(error) => error.may_pass(),
-            Self::Store(StoreError::Differs { .. } | StoreError::Missing { .. } | StoreError::Stranger { .. }) => {
-                false
-            }
+            Self::Store(
+                StoreError::Differs { .. } | StoreError::Missing { .. } | StoreError::Stranger { .. },
+            ) => false,
             Self::Store(_) | Self::Guard(GuardError::Io { .. }) | Self::Read(ReadError::Store(_)) => true,
             _ => false,
         }

@@ -12,7 +12,10 @@ use counterfoil_merkle::{
 };
 use counterfoil_receipt::{
     Timestamp,
-    audit::{Audit, Ids, Report, Seen, Slot, served::{bundle_items, check_tile}},
+    audit::{
+        Audit, Ids, Report, Seen, Slot,
+        served::{bundle_items, check_tile},
+    },
 };
 
 use crate::{
@@ -53,7 +56,10 @@ impl fmt::Display for FsckReport {
         }
         let Self { size, root, commits, tiles, .. } = self;
         let verdict = if self.is_clean() { "clean" } else { "NOT IN ORDER" };
-        writeln!(f, "{verdict}: {size} entries, {tiles} full tiles and bundles, {commits} commits, root {root}")
+        writeln!(
+            f,
+            "{verdict}: {size} entries, {tiles} full tiles and bundles, {commits} commits, root {root}"
+        )
     }
 }
 
@@ -130,7 +136,8 @@ impl Check {
             let (entries, statements) =
                 (self.bundle(TileKind::Entries, index)?, self.bundle(TileKind::Statements, index)?);
             let (Some(entries), Some(statements)) = (entries, statements) else { return Ok(()) };
-            let mut items = |kind, bytes| bundle_items(TilePath::full(kind, index), bytes, &mut self.report.audit);
+            let mut items =
+                |kind, bytes| bundle_items(TilePath::full(kind, index), bytes, &mut self.report.audit);
             let entries = items(TileKind::Entries, &entries);
             let statements = items(TileKind::Statements, &statements);
             let (Some(entries), Some(statements)) = (entries, statements) else { return Ok(()) };
@@ -145,7 +152,9 @@ impl Check {
             && seen.head().size > edge.size()
         {
             let (size, published) = (edge.size(), seen.head().size);
-            self.report.damage.push(format!("a checkpoint of size {published} is published, and {size} are committed"));
+            self.report
+                .damage
+                .push(format!("a checkpoint of size {published} is published, and {size} are committed"));
         }
         Ok(())
     }

@@ -42,13 +42,8 @@ impl Guard {
     /// Makes a guard file, which must not exist.
     pub fn create(path: &Path, mark: Mark) -> Result<Self, GuardError> {
         let failed = |source| GuardError::Io { path: path.to_owned(), source };
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path)
-            .map_err(failed)?;
+        let file =
+            File::options().read(true).write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
         file.write_all_at(&[b' '; 2 * SLOT_BYTES], 0).map_err(failed)?;
         let mut guard = Self { file, path: path.to_owned(), counter: 0, mark: mark.clone() };
         guard.advance(mark)?;
@@ -204,8 +199,14 @@ mod tests {
     use super::*;
 
     fn mark(commit: u64) -> Mark {
-        let head = TreeHead { size: TreeSize::new(10 * commit).unwrap(), root: Hash::leaf(&commit.to_be_bytes()) };
-        Mark { origin: "log.example".into(), commit, head, time: Timestamp::from_millis(1000 + commit).unwrap() }
+        let head =
+            TreeHead { size: TreeSize::new(10 * commit).unwrap(), root: Hash::leaf(&commit.to_be_bytes()) };
+        Mark {
+            origin: "log.example".into(),
+            commit,
+            head,
+            time: Timestamp::from_millis(1000 + commit).unwrap(),
+        }
     }
 
     /// Whatever byte of whichever slot is damaged, the guard still holds the last or the last but one state.

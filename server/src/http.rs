@@ -22,7 +22,9 @@ use axum::{
     routing::{MethodRouter, on},
 };
 use counterfoil_receipt::{Timestamp, admission::Admission};
-use tower_http::{catch_panic::CatchPanicLayer, compression::CompressionLayer, timeout::RequestBodyTimeoutLayer};
+use tower_http::{
+    catch_panic::CatchPanicLayer, compression::CompressionLayer, timeout::RequestBodyTimeoutLayer,
+};
 
 use self::error::ApiError;
 use crate::{
@@ -46,7 +48,12 @@ pub struct App {
 
 impl App {
     /// The shared state of a log's handlers.
-    pub const fn new(log: Arc<Log>, metrics: Arc<Metrics>, limits: Limits, admission: Arc<Admission>) -> Self {
+    pub const fn new(
+        log: Arc<Log>,
+        metrics: Arc<Metrics>,
+        limits: Limits,
+        admission: Arc<Admission>,
+    ) -> Self {
         Self { log, metrics, limits, admission: RwLock::new(admission) }
     }
 

@@ -87,14 +87,14 @@ pub fn init(new: &NewLog, now: Timestamp) -> Result<MadeLog, InitError> {
     fs::create_dir(&keys).map_err(io)?;
     let log = new_signer(origin.as_str(), Algorithm::Ed25519)?;
     let clock = new_signer(&format!("{origin}/clock"), Algorithm::CosignatureV1)?;
-    let operator = SigningKey::from_ed25519_seed(&*seed());
+    let operator = SigningKey::from_ed25519_seed(&seed());
     keyfile::create(&keys.join("log.key"), &log.to_text())?;
     keyfile::create(&keys.join("clock.key"), &clock.to_text())?;
     keyfile::create(&keys.join("operator.pem"), operator.to_pkcs8_pem().trim_end())?;
 
     let head = log_rules(&new.directory.join("data"), &origin, new.mode, &operator, now)?;
     Guard::create(&new.guard, Mark { origin: origin.to_string(), commit: 1, head, time: now })?;
-    let policy = policy::log_alone(log.public(), clock.public()).to_string();
+    let policy = policy::log_alone(log.public(), clock.public());
     write(&new.directory.join(POLICY_FILE), &policy)?;
     let issuers = (new.mode == AdmissionMode::Registered).then(|| PathBuf::from(ISSUERS_FILE));
     if issuers.is_some() {
@@ -153,7 +153,11 @@ fn log_rules(
             issuer: Issuer { key: operator.public().clone(), software: None },
             numbering: None,
         },
-        predicate: Predicate::Rules(Rules { mode, registrars: Vec::new(), operator: operator.public().clone() }),
+        predicate: Predicate::Rules(Rules {
+            mode,
+            registrars: Vec::new(),
+            operator: operator.public().clone(),
+        }),
     };
     let admitted = Admitted::new(statement.sign(operator)?, &statement);
     let admitted = sequencer::Admitted {
@@ -172,7 +176,7 @@ fn log_rules(
 }
 
 fn new_signer(name: &str, algorithm: Algorithm) -> Result<NoteSigner, InitError> {
-    Ok(NoteSigner::from_seed(KeyName::new(name)?, algorithm, &*seed())?)
+    Ok(NoteSigner::from_seed(KeyName::new(name)?, algorithm, &seed())?)
 }
 
 fn seed() -> Zeroizing<[u8; 32]> {
@@ -195,7 +199,9 @@ fn write(path: &Path, text: &str) -> Result<(), InitError> {
 #[non_exhaustive]
 pub enum InitError {
     /// Not the form of an origin.
-    #[error("--origin: 1 to 249 bytes such as log.example/2026, without white space, plus sign, quote or backslash")]
+    #[error(
+        "--origin: 1 to 249 bytes such as log.example/2026, without white space, plus sign, quote or backslash"
+    )]
     Origin,
     /// Something is there already.
     #[error("{} is not empty: a log is made in a directory of its own", path.display())]

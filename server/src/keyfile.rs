@@ -13,8 +13,7 @@ use zeroize::Zeroizing;
 /// Writes a secret into a new file of mode 0600, synced.
 pub fn create(path: &Path, secret: &str) -> Result<(), KeyFileError> {
     let failed = |source| KeyFileError::Io { path: path.to_owned(), source };
-    let mut file =
-        File::options().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
+    let mut file = File::options().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
     file.write_all(secret.as_bytes()).map_err(failed)?;
     file.write_all(b"\n").map_err(failed)?;
     file.sync_all().map_err(failed)

@@ -66,8 +66,16 @@ impl Metrics {
         r.register("appends", "Receipts acknowledged as new", self.appends.clone());
         r.register("rejects", "Requests or batch lines refused, by reason", self.rejects.clone());
         r.register("batch_leaves", "Entries of a batch", self.batch_leaves.clone());
-        r.register("commit_seconds", "From a batch's start to its commit, read back", self.commit_seconds.clone());
-        r.register("publish_seconds", "From a batch's start to its publication", self.publish_seconds.clone());
+        r.register(
+            "commit_seconds",
+            "From a batch's start to its commit, read back",
+            self.commit_seconds.clone(),
+        );
+        r.register(
+            "publish_seconds",
+            "From a batch's start to its publication",
+            self.publish_seconds.clone(),
+        );
         r.register("tree_size", "Entries of the published tree", self.tree_size.clone());
         r.register(
             "checkpoint_age_seconds",

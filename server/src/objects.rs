@@ -68,11 +68,7 @@ impl Objects {
     /// half-written.
     pub fn open(root: &FsPath) -> Result<Self, StoreError> {
         let failed = |source| StoreError::Directory { path: root.to_owned(), source };
-        let lock = File::options()
-            .create(true)
-            .append(true)
-            .open(root.join(LOCK_FILE))
-            .map_err(failed)?;
+        let lock = File::options().create(true).append(true).open(root.join(LOCK_FILE)).map_err(failed)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(StoreError::InUse { path: root.to_owned() }),
@@ -220,9 +216,8 @@ impl Objects {
 }
 
 fn is_staging(name: &str) -> bool {
-    name.rsplit_once('#').is_some_and(|(_, digits)| {
-        !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit())
-    })
+    name.rsplit_once('#')
+        .is_some_and(|(_, digits)| !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit()))
 }
 
 /// The name of a commit record: `commit/<20 digits>`.

@@ -63,7 +63,8 @@ pub fn load(objects: &Arc<Objects>) -> Result<Loaded, RecoverError> {
     let (mut numbers, tiles) = (objects.commit_numbers()?, Tiles::new(Arc::clone(objects)));
     let newest = numbers.pop().ok_or(RecoverError::Empty)?;
     let mut records = vec![read_commit(objects, newest)?];
-    while let Some(number) = numbers.pop_if(|number| *number + 1 == records[records.len() - 1].header.number) {
+    while let Some(number) = numbers.pop_if(|number| *number + 1 == records[records.len() - 1].header.number)
+    {
         let record = read_commit(objects, number)?;
         let next = &records[records.len() - 1].header;
         if record.digest != next.previous {
@@ -116,7 +117,8 @@ async fn edge_below(tiles: &Tiles, head: TreeHead) -> Result<Edge, RecoverError>
             tree
         });
     }
-    let frontier = Frontier::from_tiles(head.size, ragged).map_err(|_| RecoverError::Root { size: head.size })?;
+    let frontier =
+        Frontier::from_tiles(head.size, ragged).map_err(|_| RecoverError::Root { size: head.size })?;
     if frontier.head() != head {
         return Err(RecoverError::Root { size: head.size });
     }
@@ -161,7 +163,8 @@ fn replay(
             return Err(RecoverError::Entry { index });
         }
         *at = Some(entry.at);
-        filled.extend(grow(edge, item.clone(), Hash::leaf(&item.entry)).ok_or(RecoverError::Entry { index })?);
+        filled
+            .extend(grow(edge, item.clone(), Hash::leaf(&item.entry)).ok_or(RecoverError::Entry { index })?);
     }
     if edge.frontier.head() != record.header.new {
         return Err(RecoverError::Root { size: record.header.new.size });
@@ -211,8 +214,7 @@ pub fn recover(
         }
         let at = loaded.at.unwrap_or(guard.mark().time).max(guard.mark().time);
         let newest = loaded.newest();
-        let mut sequencer =
-            Sequencer::new(loaded.edge.frontier.clone(), newest.number, loaded.digest, at);
+        let mut sequencer = Sequencer::new(loaded.edge.frontier.clone(), newest.number, loaded.digest, at);
         let sealed = sequencer.seal(at, nonce(), Vec::new()).expect("an empty batch fits any log");
         let name = commit_name(sealed.header.number);
         if objects.create(&name, sealed.record.clone())? == Created::Found {
@@ -339,8 +341,10 @@ pub enum RecoverError {
 impl RecoverError {
     /// Whether trying again later may help without a person's doing.
     pub const fn may_pass(&self) -> bool {
-        matches!(self, Self::Store(StoreError::Object { .. } | StoreError::Sync { .. } | StoreError::Directory { .. }))
-            || matches!(self, Self::Guard(GuardError::Io { .. }))
+        matches!(
+            self,
+            Self::Store(StoreError::Object { .. } | StoreError::Sync { .. } | StoreError::Directory { .. })
+        ) || matches!(self, Self::Guard(GuardError::Io { .. }))
             || matches!(self, Self::Read(ReadError::Store(_)))
     }
 }

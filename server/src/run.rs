@@ -74,7 +74,8 @@ pub fn run(
         }
     };
     let app = Arc::new(App::new(Arc::clone(&log), metrics, config.limits.clone(), Arc::new(admission)));
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(RunError::Thread)?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(RunError::Thread)?;
     let served = runtime.block_on(listen(config, app, ready));
     log.queue.shut_down();
     let in_order = driver.is_none_or(|driver| driver.join().unwrap_or(false));
@@ -147,8 +148,8 @@ fn admission(config: &Config) -> Result<Admission, RunError> {
         (AdmissionMode::Registered, Some(path)) => {
             let failed = |source| RunError::Issuers { path: path.clone(), source };
             let text = fs::read_to_string(path).map_err(failed)?;
-            let issuers = Issuers::parse(&text)
-                .map_err(|error| RunError::IssuerFile { path: path.clone(), error })?;
+            let issuers =
+                Issuers::parse(&text).map_err(|error| RunError::IssuerFile { path: path.clone(), error })?;
             Ok(Admission::Registered { log, issuers })
         }
     }

@@ -4,11 +4,7 @@
 //! nowhere else.
 
 use bytes::Bytes;
-use counterfoil_merkle::{
-    Frontier, Hash, LeafIndex, TreeHead,
-    frontier::FullTile,
-    tree::TreeError,
-};
+use counterfoil_merkle::{Frontier, Hash, LeafIndex, TreeHead, frontier::FullTile, tree::TreeError};
 use counterfoil_receipt::{Id, Timestamp, entry::EntryDraft};
 
 use crate::commit::{CommitRecord, Header, Item};
@@ -117,8 +113,7 @@ impl Sequencer {
             old: self.frontier.head(),
             new: frontier.head(),
         };
-        let (record, digest) =
-            CommitRecord::format(&header, leaves.iter().map(|leaf| &leaf.item));
+        let (record, digest) = CommitRecord::format(&header, leaves.iter().map(|leaf| &leaf.item));
         Ok(Sealed { record: record.into(), header, digest, at, leaves, frontier, filled })
     }
 
@@ -245,7 +240,10 @@ mod tests {
         sequencer.committed(&sealed);
         assert_eq!((sequencer.head(), sequencer.number(), sequencer.at()), (sealed.header.new, 1, at(5)));
         let next = sequencer.seal(at(6), [2; 16], Vec::new()).unwrap();
-        assert_eq!((next.header.previous, next.header.old, next.header.new.size.get()), (sealed.digest, sealed.header.new, 2));
+        assert_eq!(
+            (next.header.previous, next.header.old, next.header.new.size.get()),
+            (sealed.digest, sealed.header.new, 2)
+        );
     }
 
     /// Whatever byte of a record changes on its way through memory and store, the read-back says so; also when the
@@ -273,8 +271,11 @@ mod tests {
             (flipped.record, flipped.digest) = (record.into(), digest);
             let found = flipped.check_read_back(&Frontier::new(), &flipped.record);
             let index = flipped.leaves[index].index;
-            let expected =
-                if part == "entry" { ReadBackError::Entry { index } } else { ReadBackError::Statement { index } };
+            let expected = if part == "entry" {
+                ReadBackError::Entry { index }
+            } else {
+                ReadBackError::Statement { index }
+            };
             assert_eq!(found, Err(expected), "{part}");
         }
     }

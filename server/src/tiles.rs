@@ -73,7 +73,9 @@ impl Edge {
         let bytes = match path.kind {
             TileKind::Hashes(level) => self.frontier.tile(level)?.to_bytes(path.width),
             TileKind::Entries => format_bundle(self.items.get(..width)?.iter().map(|item| &*item.entry)),
-            TileKind::Statements => format_bundle(self.items.get(..width)?.iter().map(|item| &*item.statement)),
+            TileKind::Statements => {
+                format_bundle(self.items.get(..width)?.iter().map(|item| &*item.statement))
+            }
         };
         Some(bytes.into())
     }
@@ -144,7 +146,9 @@ impl Tiles {
                 std::collections::hash_map::Entry::Occupied(found) => found.into_mut(),
                 std::collections::hash_map::Entry::Vacant(empty) => {
                     let bytes = self.full(path.kind, path.index).await?;
-                    empty.insert(TileTree::from_bytes(&bytes).map_err(|error| ReadError::Tile { path, error })?)
+                    empty.insert(
+                        TileTree::from_bytes(&bytes).map_err(|error| ReadError::Tile { path, error })?,
+                    )
                 }
             };
             hashes.push(tile.tree_node(node).ok_or(ReadError::Missing { path })?);

@@ -36,7 +36,18 @@ fn append_all(log: &Deployment) -> Vec<Case> {
     for (number, exchange) in exchanges.into_iter().enumerate() {
         let (file, folder) = (home.join("exchange.json"), format!("receipts/{number}"));
         fs::write(&file, exchange.to_string()).unwrap();
-        let made = ["receipt", "new", "--key", "issuer.pem", "--log", "l", "--exchange", "exchange.json", "--out", &folder];
+        let made = [
+            "receipt",
+            "new",
+            "--key",
+            "issuer.pem",
+            "--log",
+            "l",
+            "--exchange",
+            "exchange.json",
+            "--out",
+            &folder,
+        ];
         let _ = log.client(&made);
         let names: BTreeSet<String> = fs::read_dir(home.join(&folder))
             .unwrap()
@@ -50,7 +61,10 @@ fn append_all(log: &Deployment) -> Vec<Case> {
         let bundle = home.join(folder).join(format!("{id}.counterfoil.json"));
         cases.push(Case { id, bundle, exchange });
     }
-    assert!(cases.iter().any(|case| is_chat(&case.exchange)) && cases.len() >= 16, "there is something to try");
+    assert!(
+        cases.iter().any(|case| is_chat(&case.exchange)) && cases.len() >= 16,
+        "there is something to try"
+    );
     cases
 }
 
@@ -62,7 +76,9 @@ fn is_chat(exchange: &Value) -> bool {
 fn names_of(part: &str) -> &'static [&'static str] {
     match part {
         "statement" => &["NO statement: entry and statement do not match"],
-        "entry" => &["NO malformed: bundle, entry", "NO proof: entry, proof", "NO statement: entry and", "NO time"],
+        "entry" => {
+            &["NO malformed: bundle, entry", "NO proof: entry, proof", "NO statement: entry and", "NO time"]
+        }
         "proof" => &["NO malformed: bundle, proof", "NO proof: entry, proof and checkpoint do not match"],
         _ => &[
             "NO checkpoint",
@@ -95,8 +111,16 @@ fn exchanges_verify_offline() {
         fs::write(&request, text("request_body")).unwrap();
         fs::write(&response, text("response_body")).unwrap();
         let with_contents = [
-            "verify", bundle, "--policy", policy, "--openings", openings.to_str().unwrap(), "--request", "request",
-            "--response", "response",
+            "verify",
+            bundle,
+            "--policy",
+            policy,
+            "--openings",
+            openings.to_str().unwrap(),
+            "--request",
+            "request",
+            "--response",
+            "response",
         ];
         let _ = log.client(&with_contents).exits(0);
         for (file, name) in [(&request, "request"), (&response, "response")] {
@@ -146,7 +170,8 @@ fn a_changed_byte_is_named() {
                     _ => tampered["proof"] = format!("{proof}\n\n{text}").into(),
                 }
                 fs::write(&changed_file, tampered.to_string()).unwrap();
-                let run = log.client(&["verify", "changed.counterfoil.json", "--policy", policy.to_str().unwrap()]);
+                let run =
+                    log.client(&["verify", "changed.counterfoil.json", "--policy", policy.to_str().unwrap()]);
                 let said = format!("{}{}", run.out, run.err);
                 assert_eq!(run.code, 1, "byte {at} of {part}\n{said}");
                 let named = |line: &str| names_of(part).iter().any(|name| line.starts_with(name));

@@ -22,15 +22,19 @@ use crate::PROGRAMS;
 fn play(text: &str, log: &Deployment, values: &BTreeMap<&str, String>) {
     let mut http = log.http();
     for (number, exchange) in text.split("\n\n").filter(|part| part.contains("=>")).enumerate() {
-        let lines: Vec<_> = exchange.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).collect();
+        let lines: Vec<_> =
+            exchange.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).collect();
         let split = lines.iter().position(|line| line.starts_with("=>")).unwrap();
         let fill = |line: &str| {
-            values.iter().fold(line.to_owned(), |line, (name, value)| line.replace(&format!("{{{{{name}}}}}"), value))
+            values
+                .iter()
+                .fold(line.to_owned(), |line, (name, value)| line.replace(&format!("{{{{{name}}}}}"), value))
         };
         let (method, path) = lines[0].split_once(' ').unwrap();
         let body = lines[1..split].iter().map(|line| fill(line)).collect::<Vec<_>>().join("\n");
         let path = fill(path);
-        let head = format!("{method} {path} HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n\r\n", body.len());
+        let head =
+            format!("{method} {path} HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n\r\n", body.len());
         http.send(&[head.as_bytes(), body.as_bytes()].concat()).unwrap();
         let reply = http.reply().unwrap();
         let said = String::from_utf8_lossy(&reply.body);

@@ -14,5 +14,7 @@ mod recovery;
 use counterfoil_tests::Programs;
 
 /// The programs built with these tests.
-const PROGRAMS: Programs =
-    Programs { server: env!("CARGO_BIN_EXE_under-test-server"), client: env!("CARGO_BIN_EXE_under-test-client") };
+const PROGRAMS: Programs = Programs {
+    server: env!("CARGO_BIN_EXE_under-test-server"),
+    client: env!("CARGO_BIN_EXE_under-test-client"),
+};

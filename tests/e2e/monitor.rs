@@ -39,13 +39,16 @@ fn forked(common: usize, first: usize, second: usize) -> (Deployment, Deployment
 
 /// The evidence that the monitor wrote convinces whoever has the log's key, and nobody else.
 fn check_evidence(watcher: &Deployment, sizes: (u64, u64)) {
-    let files: Vec<_> = fs::read_dir(watcher.home().join("monitor/evidence")).unwrap().map(|f| f.unwrap().path()).collect();
+    let files: Vec<_> =
+        fs::read_dir(watcher.home().join("monitor/evidence")).unwrap().map(|f| f.unwrap().path()).collect();
     assert_eq!(files.len(), 1, "{files:?}");
     let text = fs::read_to_string(&files[0]).unwrap();
     let evidence: ForkEvidence = text.parse().unwrap();
     let key: VerifierKey = watcher.log_key.parse().unwrap();
     evidence.verify(&key).unwrap();
-    let size = |checkpoint: &counterfoil_merkle::checkpoint::SignedCheckpoint| checkpoint.unverified().head.size.get();
+    let size = |checkpoint: &counterfoil_merkle::checkpoint::SignedCheckpoint| {
+        checkpoint.unverified().head.size.get()
+    };
     assert_eq!((size(evidence.a()), size(evidence.b())), sizes);
     let file = files[0].to_str().unwrap();
     let _ = watcher.client(&["verify-evidence", file, "--log-key", &watcher.log_key]).exits(0);

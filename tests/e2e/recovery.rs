@@ -55,7 +55,10 @@ fn an_old_copy_is_refused_by_the_guard() {
     let (_, envelope) = issuing.issue();
     assert_eq!(http.post("/v1/receipts", envelope.as_bytes()).unwrap().status, 503);
     assert_eq!(checkpoint(&mut http, &key).head().size.get(), 21, "what it published then can be read");
-    assert!(log.server_log().contains("the data directory is an old copy: it holds 21 entries, and the guard saw 41"));
+    assert!(
+        log.server_log()
+            .contains("the data directory is an old copy: it holds 21 entries, and the guard saw 41")
+    );
 }
 
 /// Without its guard a log is read, not written, until a person takes it over.
@@ -73,7 +76,11 @@ fn a_lost_guard_stops_writing_until_adopted() {
     log.down();
 
     let shown = log.server_run(&["adopt"]).exits(0);
-    assert!(shown.out.contains("tree size   301") && shown.out.contains("repeat with --yes"), "{}", shown.out);
+    assert!(
+        shown.out.contains("tree size   301") && shown.out.contains("repeat with --yes"),
+        "{}",
+        shown.out
+    );
     assert!(!log.guard().exists(), "nothing is done without --yes");
     log.server_run(&["adopt", "--yes"]).exits(0);
     log.up();
@@ -87,7 +94,8 @@ fn a_damaged_commit_is_named() {
     let mut log = Deployment::start(PROGRAMS, "log.example/damage");
     append(&log, &mut Issuing::new(&log.origin, 5), 3);
     log.down();
-    let mut commits: Vec<_> = fs::read_dir(log.data().join("commit")).unwrap().map(|c| c.unwrap().path()).collect();
+    let mut commits: Vec<_> =
+        fs::read_dir(log.data().join("commit")).unwrap().map(|c| c.unwrap().path()).collect();
     commits.sort();
     let middle = &commits[commits.len() / 2];
     let mut bytes = fs::read(middle).unwrap();

@@ -4,6 +4,6 @@ pub mod audit;
 pub mod deployment;
 pub mod http;
 
+pub use counterfoil_client::load::Issuing;
 pub use deployment::{Deployment, Programs, Run};
 pub use http::{Http, Reply};
-pub use counterfoil_client::load::Issuing;

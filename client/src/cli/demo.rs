@@ -48,7 +48,9 @@ impl Demo {
         stage.client("monitor --once --state monitor --log fork", 10)?;
         check_evidence(&stage, &log)?;
         fork.stop()?;
-        stage.say("Done: appended, proven, verified; a changed byte was noticed, a fork was caught and proven.");
+        stage.say(
+            "Done: appended, proven, verified; a changed byte was noticed, a fork was caught and proven.",
+        );
         if self.keep {
             let (url, process) = (log.url().to_owned(), log.leave());
             stage.say(&format!("The log goes on at {url} until `kill {process}`. To go on with it:"));
@@ -103,12 +105,15 @@ fn tamper(bundle: &[u8]) -> anyhow::Result<Vec<u8>> {
 
 /// Stops the log, copies it whole, starts both and appends another receipt to each.
 fn fork(stage: &Stage, log: &mut Server) -> anyhow::Result<Server> {
-    stage.say("Now the operator cheats: the log is stopped, copied with its guard and keys, and both copies run.");
+    stage.say(
+        "Now the operator cheats: the log is stopped, copied with its guard and keys, and both copies run.",
+    );
     let listen = log.stop_in_place()?;
     stage.copy("log", "fork")?;
     *log = stage.serve("log", &listen)?;
     let fork = stage.serve("fork", ANY_PORT)?;
-    stage.client(&format!("log add fork {} {} --clock {}", fork.url(), fork.log_key(), fork.clock_key()), 0)?;
+    stage
+        .client(&format!("log add fork {} {} --clock {}", fork.url(), fork.log_key(), fork.clock_key()), 0)?;
     let id = first_id()?;
     for branch in ["demo", "fork"] {
         let out = format!("told-by-{branch}");

@@ -46,8 +46,7 @@ impl Issuing {
     /// If the receipt is not one that a log takes.
     pub fn issue(&mut self) -> (Id, String) {
         let digest = Hash::of(&[b"exchange", self.stream.as_bytes(), &self.next.get().to_be_bytes()]);
-        let api =
-            Api { protocol: Protocol::OpenaiChat, path: "/v1/chat/completions".into(), stream: false };
+        let api = Api { protocol: Protocol::OpenaiChat, path: "/v1/chat/completions".into(), stream: false };
         let model = Model { requested: Some("m-1".into()), reported: None, alias: None, claimed: None };
         let statement = Statement {
             subject: Subject::Exchange {

@@ -9,11 +9,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use counterfoil_merkle::{
-    Hash, LeafIndex, TreeSize,
-    tile::TilePath,
-    tlogproof::TlogProof,
-};
+use counterfoil_merkle::{Hash, LeafIndex, TreeSize, tile::TilePath, tlogproof::TlogProof};
 use counterfoil_receipt::{
     Entry,
     bundle::{BUNDLE_MEDIA_TYPE, Bundle},
@@ -209,9 +205,9 @@ async fn find_id(app: &App, view: &View, id: &str) -> Result<LeafIndex, ApiError
 }
 
 async fn find_leaf(app: &App, view: &View, leaf: &str) -> Result<LeafIndex, ApiError> {
-    let malformed = |_| ApiError::Parameter { name: "leaf", reason: "64 lower-case hex digits are due".to_owned() };
+    let malformed =
+        |_| ApiError::Parameter { name: "leaf", reason: "64 lower-case hex digits are due".to_owned() };
     let hash: Hash = leaf.parse().map_err(malformed)?;
     let found = app.log.find_leaf(&view.edge, hash).await?;
     found.ok_or_else(|| ApiError::NotFound { what: format!("leaf {leaf}") })
 }
-

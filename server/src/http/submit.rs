@@ -83,7 +83,8 @@ pub async fn batch(State(app): State<Arc<App>>, request: Request) -> Result<Resp
 
 /// The whole body, if it is not too large and comes in time.
 async fn body(request: Request, limit: usize) -> Result<Bytes, ApiError> {
-    let stated = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    let stated =
+        request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     let mut body = request.into_body();
     if let Some(length) = stated.filter(|length: &usize| *length > limit) {
         if length <= DRAINED_BYTES_MAX {
@@ -117,10 +118,7 @@ fn admit(app: &App, envelope: &[u8]) -> Result<(Submission, oneshot::Receiver<Ou
 }
 
 /// Waits for the sequencer, then puts the answer together here, off its thread.
-async fn answer(
-    app: &App,
-    outcome: oneshot::Receiver<Outcome>,
-) -> Result<(StatusCode, Appended), ApiError> {
+async fn answer(app: &App, outcome: oneshot::Receiver<Outcome>) -> Result<(StatusCode, Appended), ApiError> {
     match outcome.await.map_err(|_| ApiError::Unknown)? {
         Outcome::Appended { batch, position } => {
             app.metrics.appended();

@@ -29,13 +29,16 @@ const STATE: &[u8] = b"state";
 const CLEAN: &[u8] = b"clean";
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
+/// Prefixes of digests, by position.
+type Prefixes = Vec<[u8; PREFIX_BYTES]>;
+
 /// Prefixes of the digests of 65,536 consecutive entries, by position.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Run {
     /// Of their ids.
-    pub ids: Vec<[u8; PREFIX_BYTES]>,
+    pub ids: Prefixes,
     /// Of their leaf hashes.
-    pub leaves: Vec<[u8; PREFIX_BYTES]>,
+    pub leaves: Prefixes,
 }
 
 /// The runs of a log.
@@ -126,7 +129,7 @@ impl Runs {
         guarded(|| self.db.insert(STATE, state).and_then(|_| self.db.flush()).map(drop))
     }
 
-    fn load_kind(&self, number: u64, kind: u8) -> Result<Option<(Vec<[u8; PREFIX_BYTES]>, Hash)>, RunsError> {
+    fn load_kind(&self, number: u64, kind: u8) -> Result<Option<(Prefixes, Hash)>, RunsError> {
         let damaged = || RunsError::Damaged { number };
         let Some(head) = guarded(|| self.db.get(key(kind, number, 0)))? else { return Ok(None) };
         let (digest, node) = head.split_at_checked(Hash::BYTES).ok_or_else(damaged)?;
@@ -151,11 +154,14 @@ impl Runs {
 fn sort(prefixes: &[[u8; PREFIX_BYTES]]) -> Vec<u8> {
     let mut pairs: Vec<_> = prefixes.iter().zip(0..=u16::MAX).collect();
     pairs.sort_unstable();
-    pairs.into_iter().flat_map(|(prefix, position)| prefix.iter().copied().chain(position.to_be_bytes())).collect()
+    pairs
+        .into_iter()
+        .flat_map(|(prefix, position)| prefix.iter().copied().chain(position.to_be_bytes()))
+        .collect()
 }
 
 /// The prefixes by position again; `None` unless there is one for each.
-fn unsort(bytes: &[u8]) -> Option<Vec<[u8; PREFIX_BYTES]>> {
+fn unsort(bytes: &[u8]) -> Option<Prefixes> {
     let mut prefixes = vec![None; RUN_ENTRIES];
     for pair in bytes.as_chunks::<PAIR_BYTES>().0 {
         let (prefix, position) = pair.split_first_chunk::<PREFIX_BYTES>()?;
@@ -216,7 +222,8 @@ mod tests {
 
     fn run(salt: u8) -> Run {
         let prefixes = |kind: u8| {
-            let prefix = |n: u32| *Hash::of(&[&[kind, salt], &n.to_be_bytes()]).as_bytes().first_chunk().unwrap();
+            let prefix =
+                |n: u32| *Hash::of(&[&[kind, salt], &n.to_be_bytes()]).as_bytes().first_chunk().unwrap();
             (0..65_536).map(prefix).collect()
         };
         Run { ids: prefixes(0), leaves: prefixes(1) }
