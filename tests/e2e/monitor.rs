@@ -54,7 +54,7 @@ fn check_evidence(watcher: &Deployment, sizes: (u64, u64)) {
     let _ = watcher.client(&["verify-evidence", file, "--log-key", &watcher.log_key]).exits(0);
     let other = Deployment::init(PROGRAMS, "log.example/fork", &["--open"]);
     let _ = watcher.client(&["verify-evidence", file, "--log-key", &other.log_key]).exits(1);
-    fs::write(watcher.home().join("changed.txt"), text.replacen('A', "B", 1)).unwrap();
+    fs::write(watcher.home().join("changed.txt"), text.replacen("\n306\n", "\n305\n", 1)).unwrap();
     let _ = watcher.client(&["verify-evidence", "changed.txt", "--log-key", &watcher.log_key]).exits(1);
 }
 
