@@ -36,6 +36,23 @@ impl TlogProof {
         Ok(Self { extra: None, proof, checkpoint })
     }
 
+    /// The text of a proof under a checkpoint whose text is at hand: what [`TlogProof::new`] prints, without parsing
+    /// or printing the checkpoint again.
+    pub fn print(proof: &InclusionProof, checkpoint: &str) -> String {
+        let mut text = String::with_capacity(64 + 45 * proof.hashes().len() + checkpoint.len());
+        text.push_str(HEADER);
+        text.push_str("\nindex ");
+        text.push_str(&proof.index().to_string());
+        text.push('\n');
+        for hash in proof.hashes() {
+            BASE64.encode_string(hash.as_bytes(), &mut text);
+            text.push('\n');
+        }
+        text.push('\n');
+        text.push_str(checkpoint);
+        text
+    }
+
     /// Unauthenticated extra data, if the proof has that line.
     pub fn extra(&self) -> Option<&[u8]> {
         self.extra.as_deref()

@@ -95,6 +95,13 @@ impl PublicKey {
     }
 }
 
+/// Whether the y coordinate of an Ed25519 point is below 2^255 - 19. One that is not is a second way to write a point.
+/// (The other second way, a sign on x = 0, is open to two points only, both of small order.)
+fn is_reduced(raw: &[u8; 32]) -> bool {
+    let all_ones = raw[1..31].iter().all(|&byte| byte == 0xff) && raw[31] & 0x7f == 0x7f;
+    !all_ones || raw[0] < 0xed
+}
+
 impl FromStr for PublicKey {
     type Err = KeyError;
 
@@ -109,10 +116,10 @@ impl FromStr for PublicKey {
         let der = BASE64.decode(text).map_err(|_| KeyError::Form)?;
         let point = if let Some(raw) = der.strip_prefix(&ED25519_PREFIX) {
             let raw = raw.try_into().map_err(|_| KeyError::Form)?;
-            let key = ed25519_dalek::VerifyingKey::from_bytes(raw).map_err(|_| KeyError::Point)?;
-            if key.to_edwards().compress().as_bytes() != raw {
+            if !is_reduced(raw) {
                 return Err(KeyError::Point);
             }
+            let key = ed25519_dalek::VerifyingKey::from_bytes(raw).map_err(|_| KeyError::Point)?;
             if key.is_weak() {
                 return Err(KeyError::Weak);
             }

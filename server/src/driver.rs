@@ -155,10 +155,17 @@ impl Driver {
 
     fn turn(&mut self, term: &mut Term) -> Result<(), Stop> {
         let mut renew_at = Instant::now() + RENEW_PERIOD;
+        let mut before = 0;
         loop {
-            match self.log.queue.take(renew_at) {
-                Taken::Batch(submissions) => self.append(term, submissions)?,
-                Taken::Idle => self.renew(term)?,
+            match self.log.queue.take(renew_at, before) {
+                Taken::Batch(submissions) => {
+                    before = submissions.len();
+                    self.append(term, submissions)?;
+                }
+                Taken::Idle => {
+                    before = 0;
+                    self.renew(term)?;
+                }
                 Taken::Shutdown => return Ok(()),
             }
             renew_at = Instant::now() + RENEW_PERIOD;
@@ -186,7 +193,8 @@ impl Driver {
         let started = Instant::now();
         let (fresh, known) = self.split(term, submissions)?;
         if !fresh.is_empty() {
-            let admitted = fresh.iter().map(|submission| submission.admitted.clone()).collect();
+            let (admitted, replies): (Vec<_>, Vec<_>) =
+                fresh.into_iter().map(|submission| (submission.admitted, submission.reply)).unzip();
             let sealed = term.sequencer.seal(self.clock.now()?, nonce(), admitted)?;
             self.commit(&sealed)?;
             self.read_back(term, &sealed)?;
@@ -199,9 +207,9 @@ impl Driver {
                 elapsed_ms = started.elapsed().as_millis(),
                 "published"
             );
-            for (position, submission) in fresh.into_iter().enumerate() {
+            for (position, reply) in replies.into_iter().enumerate() {
                 // Whoever no longer listens can ask again: the receipt is in the log.
-                let _ = submission.reply.send(Outcome::Appended { batch: Arc::clone(&batch), position });
+                let _ = reply.send(Outcome::Appended { batch: Arc::clone(&batch), position });
             }
         }
         for (submission, index) in known {

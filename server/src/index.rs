@@ -7,7 +7,7 @@ pub mod runs;
 
 use std::hash::{BuildHasher as _, RandomState};
 
-use counterfoil_merkle::{Hash, LeafIndex};
+use counterfoil_merkle::{Hash, LeafIndex, TreeSize};
 use counterfoil_receipt::Id;
 use hashbrown::HashTable;
 
@@ -59,13 +59,13 @@ impl Index {
         }
     }
 
-    /// The number and content of the oldest run that is complete and was not taken yet.
-    pub fn take_run(&mut self) -> Option<(u64, Run)> {
-        let recent = self.recent.ids.len();
-        if recent < RUN_ENTRIES {
+    /// The number and content of the oldest run that was not taken yet and lies wholly below `size`.
+    pub fn take_run(&mut self, size: TreeSize) -> Option<(u64, Run)> {
+        let start = self.size - self.recent.ids.len() as u64;
+        if start + RUN_ENTRIES as u64 > size.get().min(self.size) {
             return None;
         }
-        let number = (self.size - recent as u64) / RUN_ENTRIES as u64;
+        let number = start / RUN_ENTRIES as u64;
         let ids = self.recent.ids.split_off(RUN_ENTRIES);
         let leaves = self.recent.leaves.split_off(RUN_ENTRIES);
         Some((number, std::mem::replace(&mut self.recent, Run { ids, leaves })))
@@ -132,6 +132,23 @@ fn number([a, b, c, d, e]: [u8; POSITION_BYTES]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A run is taken once it is complete below the size that is asked for, and never twice.
+    #[test]
+    fn runs_are_taken_below_a_size() {
+        let mut index = Index::new();
+        let size = |size: usize| TreeSize::new(size as u64).unwrap();
+        for n in 0..2 * RUN_ENTRIES + 5 {
+            let leaf = Hash::leaf(&n.to_be_bytes());
+            index.push(&Id::new(leaf), leaf);
+        }
+        assert_eq!(index.take_run(size(RUN_ENTRIES - 1)), None);
+        let (number, run) = index.take_run(size(2 * RUN_ENTRIES - 1)).unwrap();
+        assert_eq!((number, run.ids.len(), run.leaves.len()), (0, RUN_ENTRIES, RUN_ENTRIES));
+        assert_eq!(index.take_run(size(2 * RUN_ENTRIES - 1)), None);
+        assert_eq!(index.take_run(size(2 * RUN_ENTRIES)).unwrap().0, 1);
+        assert_eq!(index.take_run(TreeSize::MAX), None);
+    }
 
     /// Every entry is found at its position by either digest, and two ids with one prefix are both candidates.
     #[test]

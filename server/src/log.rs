@@ -94,7 +94,7 @@ impl Log {
         let head = checkpoint.unverified().head;
         let edge = futures::executor::block_on(self.tiles.edge_at(&loaded.edge, head.size))?;
         if let Some(edge) = edge.filter(|edge| edge.frontier.head() == head) {
-            self.publish(Arc::new(View { edge: Arc::new(edge), checkpoint, text, time }));
+            self.publish(Arc::new(View { edge: Arc::new(edge), text: checkpoint.to_string().into(), checkpoint, time }));
         }
         Ok(())
     }
@@ -173,7 +173,7 @@ impl Log {
     /// Stores the runs that are complete. An index that cannot be written is left alone until the next start.
     pub async fn store_runs(&self, frontier: &Frontier) -> Result<(), ReadError> {
         loop {
-            let taken = self.index.write().unwrap_or_else(PoisonError::into_inner).take_run();
+            let taken = self.index.write().unwrap_or_else(PoisonError::into_inner).take_run(frontier.size());
             let Some((number, run)) = taken else { return Ok(()) };
             let node = self.run_node(frontier, number).await?;
             let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);

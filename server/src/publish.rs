@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use counterfoil_merkle::{
     TreeHead,
     checkpoint::{Checkpoint, CheckpointError, Origin, SignedCheckpoint},
@@ -20,7 +19,7 @@ pub struct View {
     /// The checkpoint.
     pub checkpoint: SignedCheckpoint,
     /// The checkpoint's text.
-    pub text: Bytes,
+    pub text: Arc<str>,
     /// The time that it attests.
     pub time: Timestamp,
 }
@@ -95,7 +94,7 @@ impl Publisher {
             return Err(PublishError::Backwards { last: again.unverified().head, next: head });
         }
         self.last = Some((head, time));
-        Ok(View { edge, checkpoint, text: Bytes::from(text), time })
+        Ok(View { edge, checkpoint, text: text.into(), time })
     }
 }
 

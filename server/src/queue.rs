@@ -16,6 +16,12 @@ pub const BATCH_ENTRIES_MAX: usize = 2048;
 /// The most bytes of statements in a batch; one statement more may go above it.
 pub const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// How long a batch may wait for submissions that are on their way.
+pub const GATHER_MAX: Duration = Duration::from_micros(1500);
+
+/// Only from this many submissions a batch on is the log busy enough to wait at all.
+const GATHER_FROM: usize = 8;
+
 /// An admitted record that waits for its place.
 pub struct Submission {
     /// What was admitted.
@@ -49,6 +55,8 @@ pub struct Queue {
 
 struct State {
     pending: Vec<Submission>,
+    /// As many are waited for; waking the sequencer for each single one costs more than the wait.
+    wanted: usize,
     open: bool,
     shutdown: bool,
 }
@@ -66,7 +74,7 @@ pub enum Taken {
 impl Queue {
     /// A closed queue for that many submissions.
     pub const fn new(capacity: usize) -> Self {
-        let state = State { pending: Vec::new(), open: false, shutdown: false };
+        let state = State { pending: Vec::new(), wanted: 1, open: false, shutdown: false };
         Self { state: Mutex::new(state), ready: Condvar::new(), capacity }
     }
 
@@ -80,8 +88,11 @@ impl Queue {
             return Err(SubmitError::Full);
         }
         state.pending.extend(submissions);
+        let enough = state.pending.len() >= state.wanted;
         drop(state);
-        self.ready.notify_one();
+        if enough {
+            self.ready.notify_one();
+        }
         Ok(())
     }
 
@@ -91,17 +102,17 @@ impl Queue {
     }
 
     /// Takes the next batch; waits for the first submission until `deadline`.
-    pub fn take(&self, deadline: Instant) -> Taken {
-        let mut state = self.lock();
-        while state.pending.is_empty() {
-            if state.shutdown {
-                return Taken::Shutdown;
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left == Duration::ZERO {
-                return Taken::Idle;
-            }
-            state = self.ready.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+    ///
+    /// If the batch before had more than what waits now, others are on their way and only lack a processor: they are
+    /// given up to [`GATHER_MAX`] to come along, for the cost of a batch hardly depends on its size.
+    pub fn take(&self, deadline: Instant, before: usize) -> Taken {
+        let mut state = self.wait(self.lock(), 1, deadline);
+        if state.pending.is_empty() {
+            return if state.shutdown { Taken::Shutdown } else { Taken::Idle };
+        }
+        if before >= GATHER_FROM {
+            let expected = before.min(BATCH_ENTRIES_MAX);
+            state = self.wait(state, expected, Instant::now() + GATHER_MAX);
         }
         let mut bytes = 0;
         let mut count = 0;
@@ -113,6 +124,25 @@ impl Queue {
             count += 1;
         }
         Taken::Batch(state.pending.drain(..count).collect())
+    }
+
+    /// Waits until so many submissions are there, the deadline has come, or nothing more will.
+    fn wait<'a>(
+        &self,
+        mut state: MutexGuard<'a, State>,
+        wanted: usize,
+        deadline: Instant,
+    ) -> MutexGuard<'a, State> {
+        state.wanted = wanted;
+        while state.pending.len() < wanted && !state.shutdown {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left == Duration::ZERO {
+                break;
+            }
+            state = self.ready.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        state.wanted = 1;
+        state
     }
 
     /// Lets submissions in.

@@ -64,7 +64,7 @@ impl Settler {
             guard,
             mark: None,
             guard_due: Instant::now(),
-            checkpoint: Bytes::new(),
+            checkpoint: Arc::from(""),
             checkpoint_due: Instant::now(),
             retained: retained.into(),
             edges: None,
@@ -101,7 +101,7 @@ struct Settling {
     /// What the guard does not know yet.
     mark: Option<Mark>,
     guard_due: Instant,
-    checkpoint: Bytes,
+    checkpoint: Arc<str>,
     checkpoint_due: Instant,
     retained: VecDeque<Retained>,
     /// The edges before and after the newest settled commit: below them all full tiles and bundles are durable.
@@ -176,7 +176,7 @@ impl Settling {
             return Ok(());
         }
         let Some(view) = self.log.view().filter(|view| view.text != self.checkpoint) else { return Ok(()) };
-        self.log.tiles.objects().put_plain(CHECKPOINT, view.text.clone())?;
+        self.log.tiles.objects().put_plain(CHECKPOINT, Bytes::copy_from_slice(view.text.as_bytes()))?;
         self.checkpoint = view.text.clone();
         self.checkpoint_due = now + CHECKPOINT_PERIOD;
         Ok(())

@@ -8,6 +8,8 @@ mod demo;
 mod exchanges;
 mod hostile;
 mod http;
+mod index;
+mod issuers;
 mod monitor;
 mod recovery;
 

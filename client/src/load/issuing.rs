@@ -24,10 +24,19 @@ impl Issuing {
     /// # Panics
     /// If `log` is not an origin.
     pub fn new(log: &str, seed: u64) -> Self {
+        let key = SigningKey::from_ed25519_seed(Hash::leaf(&seed.to_be_bytes()).as_bytes());
+        Self::with_key(log, seed, key)
+    }
+
+    /// An issuer with that key, whose stream follows from a seed.
+    ///
+    /// # Panics
+    /// If `log` is not an origin.
+    pub fn with_key(log: &str, seed: u64, key: SigningKey) -> Self {
         let digest = Hash::leaf(&seed.to_be_bytes());
         let stream = digest.as_bytes()[..16].try_into().expect("16 of 32 bytes");
         Self {
-            key: SigningKey::from_ed25519_seed(digest.as_bytes()),
+            key,
             log: log.parse().expect("an origin"),
             stream: StreamId::new(stream),
             next: Number::FIRST,

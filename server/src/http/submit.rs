@@ -123,14 +123,12 @@ async fn answer(app: &App, outcome: oneshot::Receiver<Outcome>) -> Result<(Statu
         Outcome::Appended { batch, position } => {
             app.metrics.appended();
             let leaf = &batch.leaves[position];
-            let proof = TlogProof::new(batch.proof(position), batch.view.checkpoint.clone())
-                .expect("a batch's proofs are for its checkpoint");
             let appended = Appended {
                 index: leaf.index.get(),
                 id: leaf.id.to_string(),
                 leaf: leaf.hash.to_string(),
-                entry: String::from_utf8_lossy(&leaf.item.entry).into_owned(),
-                proof: proof.to_string(),
+                entry: text(&leaf.item.entry),
+                proof: TlogProof::print(&batch.proof(position), &batch.view.text),
             };
             Ok((StatusCode::CREATED, appended))
         }
@@ -144,12 +142,16 @@ async fn known(app: &App, index: LeafIndex) -> Result<Appended, ApiError> {
     let item = app.log.item(&view, index).await?.ok_or(ReadError::Entry { index })?;
     let entry = Entry::parse(&item.entry).map_err(|_| ReadError::Entry { index })?;
     let proof = app.log.inclusion(&view, index, view.head().size).await?;
-    let proof = TlogProof::new(proof, view.checkpoint.clone()).expect("a proof for the view's size");
     Ok(Appended {
         index: index.get(),
         id: entry.id.to_string(),
         leaf: Hash::leaf(&item.entry).to_string(),
-        entry: String::from_utf8_lossy(&item.entry).into_owned(),
-        proof: proof.to_string(),
+        entry: text(&item.entry),
+        proof: TlogProof::print(&proof, &view.text),
     })
+}
+
+/// An entry as text: canonical JSON is ASCII.
+fn text(entry: &[u8]) -> String {
+    String::from_utf8_lossy(entry).into_owned()
 }
