@@ -111,7 +111,7 @@ impl Queue {
             return if state.shutdown { Taken::Shutdown } else { Taken::Idle };
         }
         if before >= GATHER_FROM {
-            let expected = before.min(BATCH_ENTRIES_MAX);
+            let expected = (before * 3 / 2).min(BATCH_ENTRIES_MAX);
             state = self.wait(state, expected, Instant::now() + GATHER_MAX);
         }
         let mut bytes = 0;
