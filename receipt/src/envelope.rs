@@ -91,6 +91,16 @@ pub struct Envelope {
 impl Envelope {
     /// Reads any JSON of an envelope: exactly the members that DSSE names, in any order, the base64 canonical.
     pub fn parse(bytes: &[u8]) -> Result<Self, EnvelopeError> {
+        Self::parse_with(bytes, |_| None)
+    }
+
+    /// As [`Envelope::parse`], for whoever has read the same key before: unpacking a key costs some 6 us.
+    ///
+    /// `known` gives the key whose text it is asked for, or none.
+    pub fn parse_with(
+        bytes: &[u8],
+        known: impl FnOnce(&str) -> Option<PublicKey>,
+    ) -> Result<Self, EnvelopeError> {
         if bytes.len() > ENVELOPE_BYTES_MAX {
             return Err(EnvelopeError::TooLong { got: bytes.len() });
         }
@@ -105,7 +115,11 @@ impl Envelope {
         let mut list = signatures.items(1)?;
         let item = list.next().ok_or_else(|| signatures.error(Reason::Empty))?;
         let mut signature = item.object()?;
-        let key = signature.required("keyid")?.parse()?;
+        let key = signature.required("keyid")?;
+        let key = match known(key.string()?) {
+            Some(key) => key,
+            None => key.parse()?,
+        };
         let bytes = base64(&signature.required("sig")?)?;
         signature.finish()?;
         Self::new(statement, key, bytes)

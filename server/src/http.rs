@@ -30,6 +30,7 @@ use self::error::ApiError;
 use crate::{
     clock::wall_now,
     config::Limits,
+    keys::Keys,
     log::{Log, Status},
     metrics::Metrics,
     publish::View,
@@ -43,18 +44,15 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     /// What is refused.
     pub limits: Limits,
+    /// Issuers' keys that were read before.
+    pub keys: Keys,
     admission: RwLock<Arc<Admission>>,
 }
 
 impl App {
     /// The shared state of a log's handlers.
-    pub const fn new(
-        log: Arc<Log>,
-        metrics: Arc<Metrics>,
-        limits: Limits,
-        admission: Arc<Admission>,
-    ) -> Self {
-        Self { log, metrics, limits, admission: RwLock::new(admission) }
+    pub fn new(log: Arc<Log>, metrics: Arc<Metrics>, limits: Limits, admission: Arc<Admission>) -> Self {
+        Self { log, metrics, limits, keys: Keys::default(), admission: RwLock::new(admission) }
     }
 
     /// Who may append.

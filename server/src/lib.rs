@@ -16,6 +16,7 @@ pub mod http;
 pub mod index;
 pub mod init;
 pub mod keyfile;
+pub mod keys;
 pub mod log;
 pub mod metrics;
 pub mod objects;
@@ -25,6 +26,8 @@ pub mod recover;
 pub mod run;
 pub mod sequencer;
 pub mod settle;
+#[cfg(test)]
+mod testing;
 pub mod tiles;
 
 pub use cli::main;

@@ -94,7 +94,12 @@ impl Log {
         let head = checkpoint.unverified().head;
         let edge = futures::executor::block_on(self.tiles.edge_at(&loaded.edge, head.size))?;
         if let Some(edge) = edge.filter(|edge| edge.frontier.head() == head) {
-            self.publish(Arc::new(View { edge: Arc::new(edge), text: checkpoint.to_string().into(), checkpoint, time }));
+            self.publish(Arc::new(View {
+                edge: Arc::new(edge),
+                text: checkpoint.to_string().into(),
+                checkpoint,
+                time,
+            }));
         }
         Ok(())
     }

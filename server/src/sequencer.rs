@@ -185,45 +185,14 @@ pub enum ReadBackError {
 
 #[cfg(test)]
 mod tests {
-    use counterfoil_receipt::{
-        Entry, SigningKey, Statement,
-        statement::{
-            Commitment, Frame, Issuer, Nonce, Number, Numbering, Predicate, Receipt, StreamId, Subject,
-            receipt::{Api, Model, Outcome, Protocol},
-        },
-    };
+    use counterfoil_receipt::Entry;
     use proptest::prelude::*;
 
     use super::*;
-    use crate::commit::NO_DIGEST;
-
-    fn at(millis: u64) -> Timestamp {
-        Timestamp::from_millis(millis).unwrap()
-    }
-
-    fn admitted(number: u64) -> Admitted {
-        let key = SigningKey::from_ed25519_seed(&[1; 32]);
-        let api = Api { protocol: Protocol::OpenaiChat, path: "/v1".into(), stream: false };
-        let model = Model { requested: None, reported: None, alias: None, claimed: None };
-        let previous = (number > 0).then(|| Id::of_statement(&number.to_be_bytes()));
-        let statement = Statement {
-            subject: Subject::Exchange { request: Commitment::new([7; 32]), response: None },
-            frame: Frame {
-                nonce: Nonce::new(u128::from(number).to_be_bytes()),
-                log: "log.example".parse().unwrap(),
-                issuer: Issuer { key: key.public().clone(), software: None },
-                numbering: Some(Numbering {
-                    stream: StreamId::new([2; 16]),
-                    number: Number::new(number).unwrap(),
-                    previous,
-                }),
-            },
-            predicate: Predicate::Receipt(Box::new(Receipt::new(api, model, Outcome::Complete))),
-        };
-        let signed = statement.sign(&key).unwrap();
-        let admitted = counterfoil_receipt::admission::Admitted::new(signed, &statement);
-        Admitted { id: admitted.id, draft: admitted.draft, statement: admitted.statement.into() }
-    }
+    use crate::{
+        commit::NO_DIGEST,
+        testing::{admitted, at},
+    };
 
     fn empty() -> Sequencer {
         Sequencer::new(Frontier::new(), 0, NO_DIGEST, at(0))

@@ -29,8 +29,8 @@ use crate::{
 /// How far behind the newest commit the guard may be.
 const GUARD_LAG_MAX: Duration = Duration::from_millis(800);
 
-/// The checkpoint file is refreshed no more often than this.
-const CHECKPOINT_PERIOD: Duration = Duration::from_millis(20);
+/// The checkpoint file is refreshed no more often than this: each time costs a new file.
+const CHECKPOINT_PERIOD: Duration = Duration::from_millis(100);
 
 /// As many commits are retained before the ragged edge is put in their place: an idle log's small tail.
 const RETAINED_MAX: u64 = 1000;
@@ -125,7 +125,8 @@ impl Settling {
         self.guard_due = Instant::now();
         self.advance_guard(self.guard_due)?;
         self.checkpoint_due = Instant::now();
-        self.refresh_checkpoint(self.checkpoint_due)
+        self.refresh_checkpoint(self.checkpoint_due)?;
+        self.drop_commits()
     }
 
     /// How long nothing can be due, if nothing comes.
@@ -236,4 +237,85 @@ fn put_ragged(log: &Log, edge: &Edge) -> Result<(), Stop> {
         log.tiles.objects().create_or_compare(&path.to_string(), bytes)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use counterfoil_merkle::{
+        Frontier,
+        key::{Algorithm, KeyName, NoteSigner},
+    };
+
+    use super::*;
+    use crate::{
+        commit::NO_DIGEST,
+        objects::{Created, Objects},
+        publish::Publisher,
+        recover::{grow, load},
+        sequencer::{Sealed, Sequencer},
+        testing::{admitted, at},
+    };
+
+    fn signer(name: &str, algorithm: Algorithm) -> NoteSigner {
+        NoteSigner::from_seed(KeyName::new(name).unwrap(), algorithm, &[algorithm as u8 + 1; 32]).unwrap()
+    }
+
+    fn commit(objects: &Objects, sequencer: &mut Sequencer, records: u64) -> Sealed {
+        let first = sequencer.head().size.get();
+        let batch = (first..first + records).map(admitted).collect();
+        let sealed = sequencer.seal(at(5), [1; 16], batch).unwrap();
+        let name = commit_name(sealed.header.number);
+        assert_eq!(objects.create(&name, sealed.record.clone()).unwrap(), Created::Made);
+        sequencer.committed(&sealed);
+        sealed
+    }
+
+    /// A log that hardly grows does not keep commits for ever: once there are more than a thousand, the ragged edge
+    /// stands in for them, and the log that is found again is the same.
+    #[test]
+    fn an_idle_logs_tail_is_put_into_partial_bundles() {
+        let directory = tempfile::tempdir().unwrap();
+        let objects = Arc::new(Objects::init(&directory.path().join("data")).unwrap());
+        let log = Arc::new(Log::new(Arc::clone(&objects), None, 1));
+        let mut sequencer = Sequencer::new(Frontier::new(), 0, NO_DIGEST, at(5));
+        let mut edge = Edge::default();
+        for leaf in commit(&objects, &mut sequencer, 300).leaves {
+            for (path, bytes) in grow(&mut edge, leaf.item, leaf.hash).unwrap() {
+                objects.create_or_compare(&path.to_string(), bytes).unwrap();
+            }
+        }
+        let edge = Arc::new(edge);
+        let (own, clock) = (
+            signer("log.example", Algorithm::Ed25519),
+            signer("log.example/clock", Algorithm::CosignatureV1),
+        );
+        let (own_key, clock_key) = (own.public().clone(), clock.public().clone());
+        let mut publisher = Publisher::new(own, clock, own_key, clock_key).unwrap();
+        log.publish(Arc::new(publisher.publish(Arc::clone(&edge), at(5)).unwrap()));
+        let mark = |sequencer: &Sequencer| Mark {
+            origin: "log.example".into(),
+            commit: sequencer.number(),
+            head: sequencer.head(),
+            time: at(5),
+        };
+        let guard = Guard::create(&directory.path().join("guard"), mark(&sequencer)).unwrap();
+        let first = Retained { number: 1, size: edge.size() };
+        let mut settler = Settler::start(Arc::clone(&log), Arc::new(Mutex::new(guard)), vec![first]).unwrap();
+        let mut most = 0;
+        for _ in 0..=RETAINED_MAX + 100 {
+            let sealed = commit(&objects, &mut sequencer, 0);
+            let commit = Retained { number: sealed.header.number, size: edge.size() };
+            let step = Step { filled: Vec::new(), commit, mark: mark(&sequencer), edge: Arc::clone(&edge) };
+            settler = settler.send(step).unwrap();
+            most = most.max(objects.commit_numbers().unwrap().len() as u64);
+        }
+        settler.finish().unwrap();
+        assert!(most > RETAINED_MAX / 2, "commits were retained for a while");
+        assert!(objects.commit_numbers().unwrap().len() as u64 <= RETAINED_MAX, "and then let go");
+        assert!(objects.get("tile/entries/001.p/44").unwrap().is_some());
+        let found = load(&objects).unwrap();
+        assert_eq!(found.edge.frontier, edge.frontier);
+        assert_eq!(found.edge.items, edge.items);
+        assert_eq!(found.newest().number, sequencer.number());
+    }
 }

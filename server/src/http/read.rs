@@ -35,7 +35,8 @@ const ID_DIGITS_MIN: usize = 32;
 /// `GET /checkpoint`: the newest published tree head.
 pub async fn checkpoint(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
     let view = app.view()?;
-    Ok(([(header::CONTENT_TYPE, TEXT), (header::CACHE_CONTROL, NO_STORE)], view.text.to_string()).into_response())
+    Ok(([(header::CONTENT_TYPE, TEXT), (header::CACHE_CONTROL, NO_STORE)], view.text.to_string())
+        .into_response())
 }
 
 /// `GET /tile/<L>/<N>[.p/<W>]`: hash tiles.

@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use counterfoil_merkle::{Hash, LeafIndex, tlogproof::TlogProof};
-use counterfoil_receipt::{Entry, envelope::ENVELOPE_BYTES_MAX};
+use counterfoil_receipt::{Entry, Envelope, admission::Refusal, envelope::ENVELOPE_BYTES_MAX};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::Serialize;
 use tokio::sync::oneshot;
@@ -110,7 +110,10 @@ async fn drain(body: Body) {
 
 /// Checks an envelope as far as it can be checked without the log's state.
 fn admit(app: &App, envelope: &[u8]) -> Result<(Submission, oneshot::Receiver<Outcome>), ApiError> {
+    let envelope = Envelope::parse_with(envelope, |key| app.keys.find(key)).map_err(Refusal::from)?;
+    let key = envelope.key().clone();
     let admitted = app.admission().admit(envelope, app.now()?)?;
+    app.keys.remember(key);
     let statement = Bytes::from(admitted.statement);
     let admitted = Admitted { id: admitted.id, draft: admitted.draft, statement };
     let (reply, outcome) = oneshot::channel();
