@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod append;
+mod cli;
 mod crash;
 mod demo;
 mod exchanges;
