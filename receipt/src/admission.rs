@@ -38,6 +38,8 @@ pub struct Admitted {
     pub id: Id,
     /// The entry but for its time.
     pub draft: EntryDraft,
+    /// SHA-256 of that.
+    pub draft_digest: Hash,
     /// The statement, byte for byte as it was signed.
     pub statement: Vec<u8>,
 }
@@ -84,12 +86,8 @@ impl Admitted {
     /// The record of an envelope whose statement was judged.
     pub fn new(envelope: VerifiedEnvelope, statement: &Statement) -> Self {
         let (id, draft) = (envelope.id(), EntryDraft::new(&envelope, statement));
-        Self { id, draft, statement: envelope.into_envelope().into_statement() }
-    }
-
-    /// The leaf hash that the record would have at that time.
-    pub fn leaf_hash(&self, at: Timestamp) -> Hash {
-        Hash::leaf(&self.draft.stamp(at))
+        let draft_digest = draft.digest();
+        Self { id, draft, draft_digest, statement: envelope.into_envelope().into_statement() }
     }
 }
 

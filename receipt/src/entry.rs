@@ -171,6 +171,20 @@ impl EntryDraft {
         [self.before.as_bytes(), digits.as_bytes(), self.after.as_bytes()].concat()
     }
 
+    /// SHA-256 of all of the entry but its time. Taken when a record is admitted, it tells later whether the entry still
+    /// says what was admitted.
+    pub fn digest(&self) -> Hash {
+        Hash::of(&[self.before.as_bytes(), self.after.as_bytes()])
+    }
+
+    /// The [`EntryDraft::digest`] that a stamped entry must have come from; `None` if it is not dated `at`.
+    pub fn digest_of(entry: &[u8], at: Timestamp) -> Option<Hash> {
+        let dated = format!("\"at\":{at},");
+        let found = entry.windows(dated.len()).position(|window| window == dated.as_bytes())?;
+        let digits = found + "\"at\":".len()..found + dated.len() - 1;
+        Some(Hash::of(&[&entry[..digits.start], &entry[digits.end..]]))
+    }
+
     fn print(entry: &Entry) -> Self {
         // The two halves are written as two objects; brace and comma at the joint go.
         let before = write::object(|members| {

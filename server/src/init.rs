@@ -163,6 +163,7 @@ fn log_rules(
     let admitted = sequencer::Admitted {
         id: admitted.id,
         draft: admitted.draft,
+        draft_digest: admitted.draft_digest,
         statement: Bytes::from(admitted.statement),
     };
     random(&mut nonce);

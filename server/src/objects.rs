@@ -141,6 +141,15 @@ impl Objects {
         }
     }
 
+    /// Deletes an object, if it is there; it does not come back.
+    pub fn delete_durably(&self, name: &str) -> Result<(), StoreError> {
+        if self.get(name)?.is_some() {
+            self.delete(name)?;
+            self.sync_directory_of(name)?;
+        }
+        Ok(())
+    }
+
     /// Syncs an object that was found rather than made, and every directory from it up to the root.
     pub fn sync_found(&self, name: &str) -> Result<(), StoreError> {
         let path = self.root.join(name);
@@ -186,8 +195,7 @@ impl Objects {
         let aside = format!("set-aside/{}", name.replace('/', "-"));
         let bytes = self.get(name)?.ok_or_else(|| StoreError::Missing { name: name.to_owned() })?;
         self.create_or_compare(&aside, bytes)?;
-        self.delete(name)?;
-        self.sync_directory_of(name)?;
+        self.delete_durably(name)?;
         Ok(aside)
     }
 

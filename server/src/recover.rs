@@ -62,6 +62,9 @@ impl Loaded {
 pub fn load(objects: &Arc<Objects>) -> Result<Loaded, RecoverError> {
     let (mut numbers, tiles) = (objects.commit_numbers()?, Tiles::new(Arc::clone(objects)));
     let newest = numbers.pop().ok_or(RecoverError::Empty)?;
+    if objects.get(&never_told_name(newest))?.is_some() {
+        return Err(RecoverError::NeverTold { number: newest });
+    }
     let mut records = vec![read_commit(objects, newest)?];
     while let Some(number) = numbers.pop_if(|number| *number + 1 == records[records.len() - 1].header.number)
     {
@@ -89,12 +92,7 @@ pub fn load(objects: &Arc<Objects>) -> Result<Loaded, RecoverError> {
 
 fn read_commit(objects: &Objects, number: u64) -> Result<CommitRecord, RecoverError> {
     let bytes = objects.get(&commit_name(number))?.ok_or(RecoverError::Chain { number })?;
-    let never_told = || objects.get(&never_told_name(number)).is_ok_and(|marker| marker.is_some());
-    let record = CommitRecord::parse(&bytes).map_err(|error| RecoverError::Commit {
-        number,
-        error,
-        never_told: never_told(),
-    })?;
+    let record = CommitRecord::parse(&bytes).map_err(|error| RecoverError::Commit { number, error })?;
     if record.header.number == number { Ok(record) } else { Err(RecoverError::Chain { number }) }
 }
 
@@ -217,6 +215,8 @@ pub fn recover(
         let mut sequencer = Sequencer::new(loaded.edge.frontier.clone(), newest.number, loaded.digest, at);
         let sealed = sequencer.seal(at, nonce(), Vec::new()).expect("an empty batch fits any log");
         let name = commit_name(sealed.header.number);
+        // A marker of that number is of a commit that was set aside.
+        objects.delete_durably(&never_told_name(sealed.header.number))?;
         if objects.create(&name, sealed.record.clone())? == Created::Found {
             // A late write of a former life won this number: it is part of the log, so begin again with it.
             continue;
@@ -279,14 +279,21 @@ pub enum RecoverError {
     #[error("the data directory holds no log; `counterfoil-server init` makes one")]
     Empty,
     /// A commit record cannot be read.
-    #[error("commit {number}: {error}{}", if *never_told { "; nobody was told of it: see `counterfoil-server adopt --set-aside`" } else { "" })]
+    #[error("commit {number}: {error}")]
     Commit {
         /// Which.
         number: u64,
         /// What is wrong with it.
         error: CommitError,
-        /// Whether the server stopped before it told anybody of this commit.
-        never_told: bool,
+    },
+    /// The newest commit read back other than it was admitted, and nobody was told of it.
+    #[error(
+        "commit {number} read back other than it was admitted, and nobody was told of it; \
+         `counterfoil-server adopt --set-aside {number}` sets it aside"
+    )]
+    NeverTold {
+        /// Which.
+        number: u64,
     },
     /// The commits do not follow one another.
     #[error("commit {number} does not follow the one before it")]

@@ -16,6 +16,8 @@ pub struct Admitted {
     pub id: Id,
     /// The entry but for its time.
     pub draft: EntryDraft,
+    /// SHA-256 of that, computed then too.
+    pub draft_digest: Hash,
     /// The statement as it was received.
     pub statement: Bytes,
 }
@@ -55,6 +57,8 @@ pub struct SealedLeaf {
     pub index: LeafIndex,
     /// The id that admission computed.
     pub id: Id,
+    /// SHA-256 of the entry but for its time, computed by admission.
+    pub draft_digest: Hash,
     /// The leaf hash.
     pub hash: Hash,
     /// Entry and statement.
@@ -104,7 +108,13 @@ impl Sequencer {
             let hash = Hash::leaf(&entry);
             frontier.push(hash, |tile| filled.push(tile))?;
             let item = Item { entry, statement: admitted.statement };
-            leaves.push(SealedLeaf { index, id: admitted.id, hash, item });
+            leaves.push(SealedLeaf {
+                index,
+                id: admitted.id,
+                draft_digest: admitted.draft_digest,
+                hash,
+                item,
+            });
         }
         let header = Header {
             number: self.number + 1,
@@ -135,7 +145,7 @@ impl Sequencer {
 
 impl Sealed {
     /// Checks a record that was read back from the store against what admission checked, trusting nothing in memory
-    /// but the ids: every byte, every entry's hash, every statement's id, and the root over them.
+    /// but the digests that were made then: every byte, every entry, every statement, and the root over them.
     pub fn check_read_back(&self, before: &Frontier, found: &Bytes) -> Result<(), ReadBackError> {
         if *found != self.record {
             return Err(ReadBackError::Bytes);
@@ -144,7 +154,7 @@ impl Sealed {
         let mut frontier = before.clone();
         for (item, leaf) in record.items.iter().zip(&self.leaves) {
             let hash = Hash::leaf(&item.entry);
-            if hash != leaf.hash {
+            if hash != leaf.hash || EntryDraft::digest_of(&item.entry, self.at) != Some(leaf.draft_digest) {
                 return Err(ReadBackError::Entry { index: leaf.index });
             }
             if Id::of_statement(&item.statement) != leaf.id {
@@ -166,8 +176,8 @@ pub enum ReadBackError {
     /// Other bytes than were written.
     #[error("the record reads back with other bytes")]
     Bytes,
-    /// An entry is not the one that was hashed.
-    #[error("entry {index} reads back with another hash")]
+    /// An entry is not the one that was hashed, or not the one that was admitted.
+    #[error("entry {index} reads back other than it was admitted")]
     Entry {
         /// Which.
         index: LeafIndex,
@@ -247,6 +257,22 @@ mod tests {
             };
             assert_eq!(found, Err(expected), "{part}");
         }
+    }
+
+    /// A bit of memory flips between admission and seal: tree and record agree with one another, not with admission.
+    #[test]
+    fn what_changes_before_the_seal_is_noticed_too() {
+        let mut other = admitted(0);
+        other.draft = admitted(1).draft;
+        let sealed = empty().seal(at(5), [0; 16], vec![other]).unwrap();
+        let index = sealed.leaves[0].index;
+        let found = sealed.check_read_back(&Frontier::new(), &sealed.record);
+        assert_eq!(found, Err(ReadBackError::Entry { index }));
+        let mut other = admitted(0);
+        other.statement = admitted(1).statement;
+        let sealed = empty().seal(at(5), [0; 16], vec![other]).unwrap();
+        let found = sealed.check_read_back(&Frontier::new(), &sealed.record);
+        assert_eq!(found, Err(ReadBackError::Statement { index }));
     }
 
     proptest! {

@@ -36,5 +36,10 @@ pub(crate) fn admitted(number: u64) -> Admitted {
     };
     let signed = statement.sign(&key).unwrap();
     let admitted = counterfoil_receipt::admission::Admitted::new(signed, &statement);
-    Admitted { id: admitted.id, draft: admitted.draft, statement: admitted.statement.into() }
+    Admitted {
+        id: admitted.id,
+        draft: admitted.draft,
+        draft_digest: admitted.draft_digest,
+        statement: admitted.statement.into(),
+    }
 }

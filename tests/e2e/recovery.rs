@@ -109,3 +109,40 @@ fn a_damaged_commit_is_named() {
     let reason = format!("commit {number}: the commit record's digest does not match its bytes");
     assert!(log.server_log().contains(&reason), "{}", log.server_log());
 }
+
+/// A commit that the log never told anybody of is not built upon; set aside, it was never there.
+#[test]
+fn a_commit_that_was_never_told_is_set_aside() {
+    let mut log = Deployment::start(PROGRAMS, "log.example/never-told");
+    let mut issuing = Issuing::new(&log.origin, 6);
+    let kept = append(&log, &mut issuing, 1);
+    // Within the guard's lag of a second, as a commit whose read-back failed would be.
+    let (_, lost) = issuing.issue();
+    assert_eq!(log.http().post("/v1/receipts", lost.as_bytes()).unwrap().status, 201);
+    log.kill();
+    let newest =
+        fs::read_dir(log.data().join("commit")).unwrap().map(|c| c.unwrap().file_name()).max().unwrap();
+    let number: u64 = newest.to_str().unwrap().parse().unwrap();
+    let refused = log.server_run(&["adopt", "--set-aside", &number.to_string()]).exits(2);
+    assert!(refused.err.contains("has no never-told marker"), "{}", refused.err);
+    fs::create_dir_all(log.data().join("never-told")).unwrap();
+    fs::write(log.data().join("never-told").join(&newest), "entry 2 reads back other than it was admitted")
+        .unwrap();
+
+    log.spawn();
+    while log.http().get("/readyz").unwrap().json()["type"] == "https://counterfoil.dev/problems/starting" {}
+    assert_eq!(log.http().get("/readyz").unwrap().status, 503);
+    let said = format!("`counterfoil-server adopt --set-aside {number}` sets it aside");
+    assert!(log.server_log().contains(&said), "{}", log.server_log());
+    log.kill();
+    log.server_run(&["adopt", "--set-aside", &number.to_string()]).exits(0);
+    for _ in 0..2 {
+        log.up();
+        check_kept(&mut log.http(), &kept[0], &log.log_key.parse().unwrap());
+        log.down();
+    }
+    log.up();
+    assert_eq!(log.http().post("/v1/receipts", lost.as_bytes()).unwrap().status, 201, "it was never there");
+    log.down();
+    log.server_run(&["fsck"]).exits(0);
+}

@@ -115,7 +115,8 @@ fn admit(app: &App, envelope: &[u8]) -> Result<(Submission, oneshot::Receiver<Ou
     let admitted = app.admission().admit(envelope, app.now()?)?;
     app.keys.remember(key);
     let statement = Bytes::from(admitted.statement);
-    let admitted = Admitted { id: admitted.id, draft: admitted.draft, statement };
+    let admitted =
+        Admitted { id: admitted.id, draft: admitted.draft, draft_digest: admitted.draft_digest, statement };
     let (reply, outcome) = oneshot::channel();
     Ok((Submission { admitted, reply }, outcome))
 }
