@@ -18,6 +18,8 @@ use crate::answer::Answer;
 use connection::Connection;
 pub use issuing::Issuing;
 
+const PROGRESS_PERIOD: Duration = Duration::from_millis(200);
+
 /// What to send, and how.
 #[derive(Clone, Debug)]
 pub struct Load {
@@ -70,7 +72,9 @@ struct Request {
 }
 
 /// Signs all receipts, then sends them; each connection sends its next request when the last one was answered.
-pub async fn run(load: &Load) -> Result<Measured, LoadError> {
+///
+/// `progress` hears now and then how many receipts were taken up.
+pub async fn run(load: &Load, mut progress: impl FnMut(usize)) -> Result<Measured, LoadError> {
     let requests = Arc::new(sign(load));
     let next = Arc::new(AtomicUsize::new(0));
     let mut connections = Vec::new();
@@ -86,8 +90,14 @@ pub async fn run(load: &Load) -> Result<Measured, LoadError> {
         })
         .collect();
     let mut latencies = Vec::with_capacity(requests.len());
-    for sender in senders {
-        latencies.extend(sender.await.map_err(|_| LoadError::Sender)??);
+    for mut sender in senders {
+        let sent = loop {
+            match tokio::time::timeout(PROGRESS_PERIOD, &mut sender).await {
+                Ok(sent) => break sent,
+                Err(_) => progress((next.load(Ordering::Relaxed) * load.batch).min(load.receipts)),
+            }
+        };
+        latencies.extend(sent.map_err(|_| LoadError::Sender)??);
     }
     let elapsed = started.elapsed();
     latencies.sort_unstable();

@@ -65,6 +65,14 @@ fn reading() {
         values.insert("leaf", answer["leaf"].as_str().unwrap().to_owned());
     }
     play(include_str!("http/reading.txt"), &log, &values);
+    // Bundles are compressed for whoever takes it; hash tiles are not worth it.
+    for (path, coding) in
+        [("tile/entries/000", Some("gzip")), ("statement/000", Some("gzip")), ("tile/0/000", None)]
+    {
+        let request = format!("GET /{path} HTTP/1.1\r\nHost: test\r\nAccept-Encoding: gzip\r\n\r\n");
+        http.send(request.as_bytes()).unwrap();
+        assert_eq!(http.reply().unwrap().header("content-encoding"), coding, "{path}");
+    }
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod index;
 mod issuers;
 mod monitor;
 mod recovery;
+mod timeouts;
 
 use counterfoil_tests::Programs;
 

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::Args;
 use serde_json::json;
 
-use super::{Exit, LogArgs, Terminal};
+use super::{Exit, LogArgs, Terminal, progress::Progress};
 use crate::load::{Load, run};
 
 /// Measure a log: signs receipts, sends them over many connections, and says how fast they were acknowledged.
@@ -51,7 +51,10 @@ impl LoadCommand {
             batch: self.batch.max(1),
             trust,
         };
-        let measured = run(&load).await?;
+        let mut progress = Progress::new(terminal);
+        let measured =
+            run(&load, |sent| progress.show(format_args!("{sent} of {} sent", load.receipts))).await?;
+        drop(progress);
         let ms = |per_mille| measured.percentile(per_mille).as_secs_f64() * 1000.0;
         terminal.value(&json!({
             "acknowledged": measured.acknowledged,
