@@ -157,5 +157,5 @@ async fn known(app: &App, index: LeafIndex) -> Result<Appended, ApiError> {
 
 /// An entry as text: canonical JSON is ASCII.
 fn text(entry: &[u8]) -> String {
-    String::from_utf8_lossy(entry).into_owned()
+    str::from_utf8(entry).expect("the log's own entries are canonical JSON").to_owned()
 }
