@@ -83,6 +83,7 @@ pub fn init(new: &NewLog, now: Timestamp) -> Result<MadeLog, InitError> {
     if new.guard.exists() {
         return Err(InitError::GuardExists { path: new.guard.clone() });
     }
+    make_guard_folder(&new.guard)?;
     let keys = new.directory.join("keys");
     fs::create_dir(&keys).map_err(io)?;
     let log = new_signer(origin.as_str(), Algorithm::Ed25519)?;
@@ -121,6 +122,23 @@ pub fn init(new: &NewLog, now: Timestamp) -> Result<MadeLog, InitError> {
         log_key: log.public().clone(),
         clock_key: clock.public().clone(),
     })
+}
+
+/// Makes the folder that the guard goes into, if it is not there, and syncs it with those above.
+fn make_guard_folder(guard: &Path) -> Result<(), InitError> {
+    let Some(folder) = guard.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.exists())
+    else {
+        return Ok(());
+    };
+    let io = |source| InitError::Io { path: folder.to_owned(), source };
+    fs::create_dir_all(folder).map_err(io)?;
+    for directory in folder.canonicalize().map_err(io)?.ancestors() {
+        // Those above may belong to others and be unreadable; what matters is the new names.
+        if let Ok(directory) = File::open(directory) {
+            directory.sync_all().map_err(io)?;
+        }
+    }
+    Ok(())
 }
 
 /// A guard inside the directory is named relative to it, so that the whole can be moved; any other in full.
