@@ -133,7 +133,7 @@ fn print(finding: &Finding, terminal: &Terminal) {
     let tone = match finding.class() {
         Class::Fork | Class::Invalid => Tone::Bad,
         Class::Stale | Class::Unavailable | Class::Coverage => Tone::Warn,
-        Class::Issuer => Tone::Dim,
+        Class::Issuer | Class::Match => Tone::Dim,
     };
     let line = finding.to_string();
     let (class, rest) = line.split_once(' ').unwrap_or((&line, ""));

@@ -21,11 +21,13 @@ codes! {
         Coverage = "COVERAGE",
         /// An issuer's doing, not the log's.
         Issuer = "ISSUER",
+        /// Nothing wrong: a record that somebody asked to be told of.
+        Match = "MATCH",
     }
 }
 
 impl Class {
-    /// The exit code of a program whose gravest finding is of this class; issuers' doings have none.
+    /// The exit code of a program whose gravest finding is of this class; issuers' doings and matches have none.
     pub const fn exit_code(self) -> Option<u8> {
         match self {
             Self::Fork => Some(10),
@@ -33,7 +35,7 @@ impl Class {
             Self::Stale => Some(12),
             Self::Unavailable => Some(13),
             Self::Coverage => Some(14),
-            Self::Issuer => None,
+            Self::Issuer | Self::Match => None,
         }
     }
 }
@@ -126,6 +128,9 @@ codes! {
         NumberGap = "number-gap",
         /// A record does not follow the one with the number before its own.
         ChainBroken = "chain-broken",
+
+        /// A record that a watch rule asks for.
+        Watched = "watched",
     }
 }
 
@@ -143,6 +148,7 @@ impl Code {
             | Self::StreamsUntracked
             | Self::GrowthTooLarge => Class::Coverage,
             Self::NumberAgain | Self::NumberGap | Self::ChainBroken => Class::Issuer,
+            Self::Watched => Class::Match,
             _ => Class::Invalid,
         }
     }
@@ -221,7 +227,7 @@ mod tests {
     fn codes_sort_as_their_classes_do() {
         assert!(Code::ALL.is_sorted_by_key(|code| code.class()));
         let exits: Vec<_> = Class::ALL.iter().map(|class| class.exit_code()).collect();
-        assert_eq!(exits, [Some(10), Some(11), Some(12), Some(13), Some(14), None]);
+        assert_eq!(exits, [Some(10), Some(11), Some(12), Some(13), Some(14), None, None]);
     }
 
     #[test]

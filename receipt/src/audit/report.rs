@@ -44,12 +44,13 @@ impl Report {
         self.counts.keys().next().map(|code| code.class())
     }
 
-    /// The exit code: that of the gravest finding, 0 if nothing was found or nothing but issuers' doings.
+    /// The exit code: that of the gravest finding, 0 if nothing was found or nothing but issuers' doings and
+    /// matches.
     pub fn exit_code(&self) -> u8 {
         self.gravest().and_then(Class::exit_code).unwrap_or(0)
     }
 
-    /// Whether nothing was found that is not an issuer's doing.
+    /// Whether nothing was found that is the log's fault, or its monitor's lack.
     pub fn is_clean(&self) -> bool {
         self.exit_code() == 0
     }
