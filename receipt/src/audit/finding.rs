@@ -21,7 +21,7 @@ codes! {
         Coverage = "COVERAGE",
         /// An issuer's doing, not the log's.
         Issuer = "ISSUER",
-        /// Nothing wrong: a record that somebody asked to be told of.
+        /// A watch rule of the monitor's owner applies. No fault of anybody's.
         Match = "MATCH",
     }
 }
@@ -129,8 +129,12 @@ codes! {
         /// A record does not follow the one with the number before its own.
         ChainBroken = "chain-broken",
 
-        /// A record that a watch rule asks for.
-        Watched = "watched",
+        /// An entry is one that a rule asks for.
+        WatchMatch = "watch-match",
+        /// An issuer signed for a model that a rule gives to others.
+        WatchIssuer = "watch-issuer",
+        /// A time in a statement is outside the window that a rule allows.
+        WatchTime = "watch-time",
     }
 }
 
@@ -148,7 +152,7 @@ impl Code {
             | Self::StreamsUntracked
             | Self::GrowthTooLarge => Class::Coverage,
             Self::NumberAgain | Self::NumberGap | Self::ChainBroken => Class::Issuer,
-            Self::Watched => Class::Match,
+            Self::WatchMatch | Self::WatchIssuer | Self::WatchTime => Class::Match,
             _ => Class::Invalid,
         }
     }
