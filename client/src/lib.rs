@@ -9,6 +9,7 @@ pub mod log;
 pub mod monitor;
 pub mod numbering;
 pub mod pin;
+pub mod serve;
 pub mod source;
 pub mod submit;
 #[cfg(test)]

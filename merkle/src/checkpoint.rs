@@ -8,7 +8,7 @@ use crate::{
     cosign::{self, Cosignature},
     hash::Hash,
     key::{Algorithm, NoteSigner, VerifierKey},
-    note::{Note, NoteError},
+    note::{Note, NoteError, SignatureLine},
     tree::{TreeHead, TreeSize},
 };
 
@@ -103,7 +103,7 @@ impl FromStr for Checkpoint {
             .ok_or(CheckpointError::Size)?;
         let root = Hash::from_base64(root).map_err(|_| CheckpointError::Root)?;
         if size == TreeSize::ZERO && root != Hash::EMPTY_ROOT {
-            return Err(CheckpointError::Root);
+            return Err(CheckpointError::EmptyRoot);
         }
         let extensions: Vec<_> = lines.map(str::to_owned).collect();
         // A note's text has no such characters either, so whatever parses can be signed.
@@ -139,6 +139,11 @@ impl SignedCheckpoint {
     /// If the signer is not a cosigner.
     pub fn cosign(&mut self, signer: &NoteSigner, time_s: u64) {
         self.note.push(cosign::sign(&self.checkpoint, signer, time_s));
+    }
+
+    /// Adds a signature line, such as a witness answers. It is not checked here.
+    pub fn push(&mut self, line: SignatureLine) {
+        self.note.push(line);
     }
 
     /// Checks that the log with this key signed it, and that the key's name is the origin.
@@ -185,7 +190,14 @@ impl FromStr for SignedCheckpoint {
     type Err = CheckpointError;
 
     fn from_str(text: &str) -> Result<Self, CheckpointError> {
-        let note: Note = text.parse()?;
+        text.parse::<Note>()?.try_into()
+    }
+}
+
+impl TryFrom<Note> for SignedCheckpoint {
+    type Error = CheckpointError;
+
+    fn try_from(note: Note) -> Result<Self, CheckpointError> {
         Ok(Self { checkpoint: note.text().parse()?, note })
     }
 }
@@ -249,9 +261,12 @@ pub enum CheckpointError {
     /// Not a tree size in decimal.
     #[error("a checkpoint's size is a decimal number of at most 2^40 without leading zeros")]
     Size,
-    /// Not a root hash, or not that of the empty tree at size 0.
-    #[error("a checkpoint's root is a digest in base64, and at size 0 that of nothing")]
+    /// Not a root hash.
+    #[error("a checkpoint's root is a digest in base64")]
     Root,
+    /// Not the root of the empty tree at size 0.
+    #[error("the root of a tree of size 0 is the digest of nothing")]
+    EmptyRoot,
     /// Another log's checkpoint.
     #[error("the checkpoint is of {got}, not of {expected}")]
     OtherOrigin {

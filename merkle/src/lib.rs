@@ -16,6 +16,7 @@ pub mod proof;
 pub mod tile;
 pub mod tlogproof;
 pub mod tree;
+pub mod witness;
 
 pub use frontier::Frontier;
 pub use hash::Hash;

@@ -13,7 +13,7 @@ const EMPTY: &str = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
 
 #[test]
 fn checkpoints_that_are_none() {
-    use CheckpointError::{Form, Origin, Root, Size};
+    use CheckpointError::{EmptyRoot, Form, Origin, Root, Size};
     let unpadded = ROOT.trim_end_matches('=');
     let url_safe = EMPTY.replace('+', "-").replace('/', "_");
     let stray_bits = ROOT.replace("J0s=", "J0t=");
@@ -52,7 +52,7 @@ fn checkpoints_that_are_none() {
         (format!("o\n7\n{ROOT}=\n"), Root),
         (format!("o\n7\n{ROOT}{ROOT}\n"), Root),
         ("o\n7\nLvCk\n".into(), Root),
-        (format!("o\n0\n{ROOT}\n"), Root),
+        (format!("o\n0\n{ROOT}\n"), EmptyRoot),
         (format!("o\n7\n{ROOT}\n\n"), Form),
         (format!("o\n7\n{ROOT}\nextension\n\n"), Form),
         (format!("o\n7\n{ROOT}\n\nextension\n"), Form),
