@@ -3,6 +3,7 @@
 //! Reading is strict: unknown members, open codes, texts without bound and control characters are refused, so that what a
 //! log took means one thing to everybody. A statement is kept byte for byte; it need not be canonical.
 
+pub mod clock;
 pub mod frame;
 pub mod groups;
 pub mod kind;
@@ -10,6 +11,7 @@ pub mod receipt;
 pub mod rules;
 pub mod subject;
 
+pub use clock::Clock;
 pub use frame::{Frame, Issuer, Nonce, Number, Numbering, Origin, StreamId};
 pub use groups::{Group, GroupName, Sealable};
 pub use kind::Kind;
@@ -54,6 +56,8 @@ pub enum Predicate {
     Receipt(Box<Receipt>),
     /// Who may write into the log.
     Rules(Rules),
+    /// A checkpoint with witnesses' times.
+    Clock(Box<Clock>),
 }
 
 impl Statement {
@@ -82,6 +86,7 @@ impl Statement {
                 match &self.predicate {
                     Predicate::Receipt(receipt) => receipt.write(predicate),
                     Predicate::Rules(rules) => rules.write(predicate),
+                    Predicate::Clock(clock) => clock.write(predicate),
                 }
             });
         })
@@ -92,6 +97,7 @@ impl Statement {
         match self.predicate {
             Predicate::Receipt(_) => Kind::Receipt,
             Predicate::Rules(_) => Kind::Rules,
+            Predicate::Clock(_) => Kind::Clock,
         }
     }
 
@@ -131,6 +137,10 @@ impl Statement {
             Kind::Rules => {
                 let rules = Rules::read(&mut members)?;
                 (Subject::read_record(&subject, &frame.log)?, Predicate::Rules(rules))
+            }
+            Kind::Clock => {
+                let clock = Clock::read(&mut members, &frame.log)?;
+                (Subject::read_log(&subject, &frame.log)?, Predicate::Clock(Box::new(clock)))
             }
             kind => return Err(StatementError::KindNotSupported { kind }),
         };

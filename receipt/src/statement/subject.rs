@@ -48,6 +48,13 @@ impl Subject {
         digest(&item, "record", LEAF).map(Self::Record)
     }
 
+    pub(super) fn read_log(field: &Field<'_, '_>, log: &Origin) -> Result<Self, FieldError> {
+        match Self::read_record(field, log)? {
+            Self::Log => Ok(Self::Log),
+            _ => Err(field.error(Reason::Rule("must be the log itself, not a record"))),
+        }
+    }
+
     pub(super) fn write(&self, log: &Origin, out: &mut String) {
         let descriptor = |out: &mut String, (name, digest, hash): (&str, &str, Hash)| {
             write::write_object(out, |item| {

@@ -138,6 +138,16 @@ fn rules() -> Statement {
     }
 }
 
+/// A clock record whose checkpoint is of `origin`.
+fn clock(origin: &str) -> Statement {
+    let note = format!(
+        "{origin}\n1\n{}\n\n— {origin} AAAAAAEC\n— witness.example AAAAAAED\n",
+        Hash::leaf(b"").to_base64()
+    );
+    let clock = Clock { checkpoint: note.parse().unwrap() };
+    Statement { predicate: Predicate::Clock(Box::new(clock)), ..rules() }
+}
+
 fn parse(json: &str) -> Result<Statement, StatementError> {
     Statement::parse_as(json.as_bytes(), vectors::key("issuer").public())
 }
@@ -162,7 +172,7 @@ fn vectors_are_reproduced() {
 
 #[test]
 fn every_member_is_printed_and_read() {
-    for statement in [full(), rules()] {
+    for statement in [full(), rules(), clock("log.example/2026")] {
         let json = statement.to_json();
         assert_eq!(parse(&json), Ok(statement));
     }
@@ -301,7 +311,7 @@ fn nobody_signs_in_anothers_name() {
 #[test]
 fn kinds_to_come_are_named() {
     let json = rules().to_json();
-    for &kind in Kind::ALL.iter().filter(|kind| !matches!(kind, Kind::Receipt | Kind::Rules)) {
+    for &kind in Kind::ALL.iter().filter(|kind| !matches!(kind, Kind::Receipt | Kind::Rules | Kind::Clock)) {
         let other = json.replace(Kind::Rules.predicate_type(), kind.predicate_type());
         let expected = if kind == Kind::Void {
             "statement, predicate.stream: required, but not there".to_owned()
@@ -329,6 +339,27 @@ fn a_record_about_the_log_names_it() {
     );
     assert!(parse(&json.replacen("e3b0c442", "e3b0c443", 1)).is_err());
     assert!(parse(&json.replacen("\"name\":\"log.example/2026\"", "\"name\":\"log.example\"", 1)).is_err());
+}
+
+/// A clock record is about the log itself, and its checkpoint is a note of that log.
+#[test]
+fn a_clock_record_is_of_its_own_log() {
+    let said = |json: &str| parse(json).unwrap_err().to_string();
+    assert_eq!(
+        said(&clock("log.example/2027").to_json()),
+        "statement, predicate.checkpoint: must be a checkpoint of the log that the record is for"
+    );
+    let good = clock("log.example/2026");
+    let json = good.to_json();
+    let about = Statement { subject: Subject::Record(Hash::leaf(b"x")), ..good };
+    assert_eq!(said(&about.to_json()), "statement, subject: must be the log itself, not a record");
+    for (old, new) in [("\\n1\\n", "\\n01\\n"), ("AAAAAAED\\n\"", "AAAAAAED\""), ("\\n\\n", "\\n")] {
+        let refused = said(&json.replacen(old, new, 1));
+        assert!(refused.starts_with("statement, predicate.checkpoint: "), "{refused}");
+    }
+    assert!(said(&json.replace("\"checkpoint\"", "\"checkpoints\"")).contains("required, but not there"));
+    let more = json.replace("\"checkpoint\"", "\"time\":1,\"checkpoint\"");
+    assert_eq!(said(&more), "statement, predicate.time: unknown member");
 }
 
 proptest! {
