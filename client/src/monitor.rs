@@ -8,11 +8,15 @@ pub mod forks;
 mod growth;
 pub mod reader;
 pub mod round;
+pub mod snapshot;
 pub mod state;
 pub mod tiles;
+pub mod vantage;
 
-pub use round::{Monitor, Outside, Settings};
+pub use round::{Monitor, Observe, Outside, Record, Settings};
+pub use snapshot::{Snapshot, Verdict};
 pub use state::StateError;
+pub use vantage::{Shows, Vantage};
 
 use std::cmp::Ordering;
 

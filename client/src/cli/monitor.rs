@@ -23,7 +23,7 @@ use super::{
     progress::Progress,
     terminal::{Tone, moment_s, shown},
 };
-use crate::monitor::{Monitor as Watcher, Outside, STALE_AFTER_S, Settings, StateError};
+use crate::monitor::{Monitor as Watcher, Outside, STALE_AFTER_S, Settings, StateError, Vantage};
 
 /// Most findings that are remembered so as not to be printed again.
 const PRINTED_MAX: usize = 100_000;
@@ -61,7 +61,8 @@ impl Monitor {
         // What `append` and others were shown: the log must stand by it here too.
         let pinned: Vec<_> = pin.newest().map(|pinned| pinned.signed().to_string()).into_iter().collect();
         let settings = Settings { stale_after_s: self.stale_after, ..Settings::default() };
-        let mut watcher = Watcher::open(&self.state, log.known(), log.source().clone(), settings)?;
+        let mut watcher =
+            Watcher::open(&self.state, log.known(), vec![Vantage::direct(log.source().clone())], settings)?;
         if !self.follow {
             let report = look(&mut watcher, &pinned, terminal).await?;
             report.findings().iter().for_each(|finding| print(finding, terminal));
@@ -98,7 +99,15 @@ async fn look(watcher: &mut Watcher, notes: &[String], terminal: &Terminal) -> R
             line.show(format_args!("{read} of {whole} entries read"));
         }
     };
-    watcher.round(Outside { now: &wall_clock, progress: &progress, notes }).await
+    watcher
+        .round(&mut Outside {
+            now: &wall_clock,
+            progress: &progress,
+            notes,
+            observe: &mut |_, _, _, _| (),
+            record: &mut |_| Ok(()),
+        })
+        .await
 }
 
 /// What has been printed, so that nothing is said twice.

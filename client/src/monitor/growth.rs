@@ -11,7 +11,7 @@ use counterfoil_merkle::{
     hash::Hash,
     tile::{TILE_WIDTH, TileId, TileKind, TilePath, TileTree},
 };
-use counterfoil_receipt::audit::{Audit, Code, Place, Report, Slot, served};
+use counterfoil_receipt::audit::{Audit, Code, Leaf, Place, Report, Slot, served};
 
 use super::{
     GROWTH_MAX, Larger, Outside, judge_larger,
@@ -34,9 +34,9 @@ pub(super) enum Followed {
 }
 
 /// One growth being read.
-struct Reading<'a> {
+struct Reading<'a, 'o> {
     reader: &'a Reader,
-    outside: Outside<'a>,
+    outside: &'a mut Outside<'o>,
     audit: &'a mut Audit,
     report: &'a mut Report,
     staging: Staging,
@@ -52,7 +52,7 @@ pub(super) async fn follow(
     seen: &SignedCheckpoint,
     reader: &Reader,
     staging: Staging,
-    outside: Outside<'_>,
+    outside: &mut Outside<'_>,
     report: &mut Report,
 ) -> Result<Followed, StateError> {
     let (old, head) = (audit.size(), seen.unverified().head);
@@ -84,7 +84,7 @@ pub(super) async fn follow(
     reading.read(head).await
 }
 
-impl Reading<'_> {
+impl Reading<'_, '_> {
     async fn read(mut self, head: TreeHead) -> Result<Followed, StateError> {
         let bundles = self.old.get() / TILE_WIDTH..self.new.get().div_ceil(TILE_WIDTH);
         let limit = PATIENCE + Duration::from_secs(bundles.end - bundles.start);
@@ -177,7 +177,14 @@ impl Reading<'_> {
                         );
                     }
                 }
-                None => self.audit.leaf(entry, *slot, now, self.report, |tile| filled.push(tile))?,
+                None => {
+                    let index = self.audit.size().next_index();
+                    let leaf = Leaf::read(entry, *slot);
+                    self.audit.take(&leaf, now, self.report, |tile| filled.push(tile))?;
+                    if let Some(entry) = leaf.entry() {
+                        (self.outside.observe)(index, entry, leaf.statement(), self.report);
+                    }
+                }
             }
         }
         Ok(filled)

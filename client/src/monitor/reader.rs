@@ -8,10 +8,13 @@ use std::{
 use bytes::Bytes;
 use counterfoil_merkle::{
     Hash, NodeId, TreeSize,
+    key::VerifierKey,
+    note::NOTE_BYTES_MAX,
     tile::{TileId, TileKind, TilePath, TileTree},
 };
 use counterfoil_receipt::audit::{Code, Place, Report};
 
+use super::vantage::{Shows, Vantage, witness_path};
 use crate::source::{Resource, Source, SourceError};
 
 /// The longest wait for one file, however slowly it drips, unless somebody says otherwise.
@@ -43,20 +46,36 @@ impl Reader {
         Self { source, fetch_time_max }
     }
 
-    /// Reads the checkpoint; none if the report says why.
-    pub async fn checkpoint(&self, report: &mut Report) -> Option<Bytes> {
-        let fetched =
-            tokio::time::timeout(self.fetch_time_max, self.source.fetch(Resource::Checkpoint)).await;
-        match fetched {
+    /// Reads the checkpoint that a vantage point shows of a log; none if the report says why.
+    pub async fn checkpoint(
+        &self,
+        vantage: &Vantage,
+        log: &VerifierKey,
+        report: &mut Report,
+    ) -> Option<Bytes> {
+        let name = &vantage.name;
+        let fetch = async {
+            match (vantage.shows, self.source.api()) {
+                (Shows::Checkpoint, Some(api)) => api.find(&witness_path(log), NOTE_BYTES_MAX).await,
+                _ => self.source.fetch(Resource::Checkpoint).await,
+            }
+        };
+        match tokio::time::timeout(self.fetch_time_max, fetch).await {
             Ok(Ok(Some(bytes))) => return Some(bytes),
             Ok(Ok(None)) => {
-                report.push(Code::CheckpointUnavailable, Place::Log, "the log shows no checkpoint")
+                let message = format_args!("{name} shows no checkpoint");
+                report.push(Code::CheckpointUnavailable, Place::Log, message);
             }
             Ok(Err(error @ SourceError::TooLarge { .. })) => {
-                report.push(Code::CheckpointMalformed, Place::Log, error);
+                report.push(Code::CheckpointMalformed, Place::Log, format_args!("{name}: {error}"));
             }
-            Ok(Err(error)) => report.push(Code::CheckpointUnavailable, Place::Log, chain(&error)),
-            Err(_) => report.push(Code::CheckpointUnavailable, Place::Log, TOO_SLOW),
+            Ok(Err(error)) => {
+                let message = format_args!("{name}: {}", chain(&error));
+                report.push(Code::CheckpointUnavailable, Place::Log, message);
+            }
+            Err(_) => {
+                report.push(Code::CheckpointUnavailable, Place::Log, format_args!("{name}: {TOO_SLOW}"));
+            }
         }
         None
     }

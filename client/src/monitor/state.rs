@@ -18,9 +18,13 @@ use std::{
 };
 
 use counterfoil_merkle::{
-    Hash, TreeHead, checkpoint::SignedCheckpoint, key::VerifierKey, note::Note, tree::TreeError,
+    Hash, TreeHead,
+    checkpoint::{SignedCheckpoint, VerifiedCheckpoint},
+    key::VerifierKey,
+    note::Note,
+    tree::TreeError,
 };
-use counterfoil_receipt::audit::{Audit, Seen};
+use counterfoil_receipt::{Timestamp, audit::Audit};
 
 use super::{
     PENDING_MAX,
@@ -39,12 +43,14 @@ pub struct State {
     pub newest: Option<SignedCheckpoint>,
     /// Signed checkpoints whose trees the log has not shown yet.
     pub pending: Vec<SignedCheckpoint>,
+    /// When, by the monitor's clock, more was verified than before.
+    pub advanced: Option<Timestamp>,
 }
 
 impl State {
     /// Nothing known but the keys.
     pub fn new(log: VerifierKey, clock: Option<VerifierKey>) -> Self {
-        Self { audit: Audit::new(log, clock), newest: None, pending: Vec::new() }
+        Self { audit: Audit::new(log, clock), newest: None, pending: Vec::new(), advanced: None }
     }
 
     /// The verified tree.
@@ -65,9 +71,9 @@ impl State {
 }
 
 /// A checkpoint with the lines of log and clock alone: others' are nobody's word here, and could be without number.
-pub fn stripped(seen: &Seen, clock: Option<&VerifierKey>) -> SignedCheckpoint {
-    let note: Note = seen.checkpoint.note_with(clock.as_slice());
-    note.to_string().parse().unwrap_or_else(|_| seen.checkpoint.signed().clone())
+pub fn stripped(seen: &VerifiedCheckpoint, clock: Option<&VerifierKey>) -> SignedCheckpoint {
+    let note: Note = seen.note_with(clock.as_slice());
+    note.to_string().parse().unwrap_or_else(|_| seen.signed().clone())
 }
 
 /// A state directory, locked for as long as this is kept.
@@ -226,6 +232,9 @@ pub enum StateError {
         /// The key that was given.
         given: String,
     },
+    /// What was found could not be recorded, so nothing that was found it is taken for done.
+    #[error("what was found could not be recorded")]
+    Record(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A size that no tree has.
     #[error(transparent)]
     Tree(#[from] TreeError),

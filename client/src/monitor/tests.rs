@@ -25,11 +25,33 @@ struct Watch {
 fn open(log: &EvilLog, state: &std::path::Path) -> Result<Monitor, StateError> {
     let known = log.known();
     let source = Source::open(&known.url, &Connection::default()).unwrap();
-    Monitor::open(state, &known, source, Settings::default())
+    Monitor::open(state, &known, vec![Vantage::direct(source)], Settings::default())
 }
 
 async fn look(monitor: &mut Monitor, now: Timestamp) -> Report {
-    monitor.round(Outside { now: &move || now, progress: &|_, _| (), notes: &[] }).await.unwrap()
+    look_with(monitor, now, &[]).await
+}
+
+/// Whoever watches several logs gives each a task of its own.
+fn sendable<F: Future + Send>(round: F) -> F {
+    round
+}
+
+async fn look_with(monitor: &mut Monitor, now: Timestamp, notes: &[String]) -> Report {
+    let mut recorded = Vec::new();
+    let mut outside = Outside {
+        now: &move || now,
+        progress: &|_, _| (),
+        notes,
+        observe: &mut |_, _, _, _| (),
+        record: &mut |found| {
+            recorded.extend_from_slice(found);
+            Ok(())
+        },
+    };
+    let report = sendable(monitor.round(&mut outside)).await.unwrap();
+    assert_eq!(recorded, report.findings(), "all that was found was recorded");
+    report
 }
 
 impl Watch {

@@ -7,25 +7,50 @@ use super::finding::{Class, Code, Finding, Place};
 /// Most findings of one code that a [`Report`] keeps; more are counted only, so that no log can fill a memory.
 pub const FINDINGS_PER_CODE_MAX: u64 = 100;
 
-/// Findings as they come, at most [`FINDINGS_PER_CODE_MAX`] of each code; the rest are counted.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Findings as they come, at most so many of each code; the rest are counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
     findings: Vec<Finding>,
     counts: BTreeMap<Code, u64>,
+    per_code_max: u64,
+}
+
+impl Default for Report {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Report {
-    /// Nothing found.
+    /// Nothing found; at most [`FINDINGS_PER_CODE_MAX`] of each code are kept.
     pub const fn new() -> Self {
-        Self { findings: Vec::new(), counts: BTreeMap::new() }
+        Self::keeping(FINDINGS_PER_CODE_MAX)
+    }
+
+    /// Nothing found; that many of each code are kept.
+    pub const fn keeping(per_code_max: u64) -> Self {
+        Self { findings: Vec::new(), counts: BTreeMap::new(), per_code_max }
     }
 
     /// Adds a finding.
     pub fn push(&mut self, code: Code, place: Place, message: impl fmt::Display) {
         let count = self.counts.entry(code).or_default();
         *count += 1;
-        if *count <= FINDINGS_PER_CODE_MAX {
+        if *count <= self.per_code_max {
             self.findings.push(Finding { code, place, message: message.to_string() });
+        }
+    }
+
+    /// Adds all that another report has: its findings as far as they fit, and its counts in full.
+    pub fn absorb(&mut self, other: Self) {
+        for finding in other.findings {
+            let kept = self.findings.iter().filter(|kept| kept.code == finding.code).count() as u64;
+            if kept < self.per_code_max {
+                self.findings.push(finding);
+            }
+        }
+        for (code, count) in other.counts {
+            *self.counts.entry(code).or_default() += count;
         }
     }
 
@@ -79,5 +104,11 @@ mod tests {
         assert_eq!((report.exit_code(), report.counts()[&Code::EntryUnreadable]), (11, 500));
         report.push(Code::ForkKnown, Place::Log, "");
         assert_eq!(report.exit_code(), 10);
+        let mut whole = Report::new();
+        whole.push(Code::EntryUnreadable, Place::Log, "");
+        let found = report.findings().len();
+        whole.absorb(report);
+        assert_eq!((whole.counts()[&Code::EntryUnreadable], whole.findings().len()), (501, found));
+        assert_eq!(whole.exit_code(), 10);
     }
 }

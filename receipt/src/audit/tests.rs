@@ -3,6 +3,7 @@ mod numbering;
 mod timing;
 
 use counterfoil_merkle::{
+    Hash,
     checkpoint::{Checkpoint, Origin},
     key::{Algorithm, KeyName, NoteSigner},
     tile::{TileKind, TilePath, TileTree},

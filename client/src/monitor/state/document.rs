@@ -43,6 +43,8 @@ pub(super) struct Document {
     attested: Vec<(u64, u64, u64)>,
     streams: Vec<StreamDocument>,
     streams_overflowed: bool,
+    /// In ms.
+    advanced: Option<u64>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -90,6 +92,7 @@ impl Document {
             attested: times.attested.iter().map(|a| (a.size.get(), a.earliest_s, a.latest_s)).collect(),
             streams,
             streams_overflowed: audit.streams().overflowed,
+            advanced: state.advanced.map(Timestamp::millis),
         }
     }
 
@@ -131,17 +134,15 @@ impl Document {
             None => None,
         };
         let times = Times {
-            at: match self.at {
-                Some(at) => Some(Timestamp::from_millis(at)?),
-                None => None,
-            },
+            at: moment(self.at)?,
             turns: self.turns.into_iter().map(turn).collect::<Option<_>>()?,
             attested: self.attested.into_iter().map(attested).collect::<Option<_>>()?,
         };
         let followed = self.streams.into_iter().map(StreamDocument::read).collect::<Option<_>>()?;
         let streams = Streams { followed, overflowed: self.streams_overflowed };
         let audit = Audit::resume(log.clone(), clock.cloned().or(kept), frontier, times, streams);
-        Some(State { audit, newest, pending: self.pending.into_iter().map(note).collect::<Option<_>>()? })
+        let pending = self.pending.into_iter().map(note).collect::<Option<_>>()?;
+        Some(State { audit, newest, pending, advanced: moment(self.advanced)? })
     }
 }
 
@@ -177,6 +178,10 @@ impl StreamDocument {
         };
         Some((StreamKey(self.key.parse().ok()?), stream))
     }
+}
+
+fn moment(millis: Option<u64>) -> Option<Option<Timestamp>> {
+    millis.map_or(Some(None), |millis| Timestamp::from_millis(millis).map(Some))
 }
 
 fn optional(id: Option<String>) -> Option<Option<Id>> {

@@ -84,8 +84,8 @@ async fn checkpoints_from_elsewhere_are_held_against_the_log() {
     let mut watch = Watch::verified(9).await;
     let (now, other) = (Timestamp::from_millis(1000 * START_S).unwrap(), watch.branch(5, 7));
     for (note, code) in [(watch.log.sign(watch.log.head(7)), 0), (other.sign(other.head(7)), 10)] {
-        let outside = Outside { now: &move || now, progress: &|_, _| (), notes: &[note] };
-        assert_eq!(watch.monitor.as_mut().unwrap().round(outside).await.unwrap().exit_code(), code);
+        let report = look_with(watch.monitor.as_mut().unwrap(), now, &[note]).await;
+        assert_eq!(report.exit_code(), code);
     }
 }
 

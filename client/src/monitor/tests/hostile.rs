@@ -68,7 +68,8 @@ async fn found(answers: Answers) -> (Vec<String>, u64) {
     let known = crate::log::KnownLog { url: serve(log.clone(), answers).await, ..log.known() };
     let source = Source::open(&known.url, &Connection::default()).unwrap();
     let settings = Settings { fetch_time_max: Duration::from_millis(500), ..Settings::default() };
-    let mut monitor = Monitor::open(&home.path().join("state"), &known, source, settings).unwrap();
+    let mut monitor =
+        Monitor::open(&home.path().join("state"), &known, vec![Vantage::direct(source)], settings).unwrap();
     let now = Timestamp::from_millis(1000 * START_S).unwrap();
     let started = Instant::now();
     let report = look(&mut monitor, now).await;

@@ -9,7 +9,7 @@ async fn without_the_clocks_key_times_are_not_checked_and_it_says_so() {
     let state = watch.state.with_file_name("other");
     let open = |known: &crate::log::KnownLog| {
         let source = Source::open(&known.url, &Connection::default()).unwrap();
-        Monitor::open(&state, known, source, Settings::default()).unwrap()
+        Monitor::open(&state, known, vec![Vantage::direct(source)], Settings::default()).unwrap()
     };
     let now = Timestamp::from_millis(1000 * (START_S + 9999)).unwrap();
     let report = look(&mut open(&known), now).await;
@@ -51,7 +51,7 @@ async fn one_monitor_a_directory_and_one_log_a_directory() {
     let mut known = watch.log.known();
     known.key = known.clock.take().unwrap();
     let source = Source::open(&known.url, &Connection::default()).unwrap();
-    let other = Monitor::open(&watch.state, &known, source, Settings::default());
+    let other = Monitor::open(&watch.state, &known, vec![Vantage::direct(source)], Settings::default());
     assert!(matches!(other, Err(StateError::OtherLog { .. })));
 }
 

@@ -1,6 +1,7 @@
 //! A log that signs and serves whatever a test wants it to.
 
 use counterfoil_merkle::{
+    Hash,
     checkpoint::{Checkpoint, Origin},
     key::{Algorithm, KeyName, NoteSigner},
 };
@@ -10,7 +11,8 @@ use crate::{
     envelope::{Id, VerifiedEnvelope},
     key::SigningKey,
     statement::{
-        Commitment, Frame, Issuer, Nonce, Number, Numbering, Predicate, Receipt, Rules, StreamId, Subject,
+        Commitment, Frame, Issuer, Nonce, Number, Numbering, Predicate, Receipt, Rules, Statement, StreamId,
+        Subject,
         receipt::{Api, Model, Outcome, Protocol},
         rules::Mode,
     },
