@@ -247,10 +247,10 @@ impl Driver {
 
     /// Creates the record: the point from which on nothing of it is lost.
     fn commit(&self, sealed: &Sealed) -> Result<(), Stop> {
-        let name = commit_name(sealed.header.number);
-        match self.log.tiles.objects().create(&name, sealed.record.clone())? {
+        let number = sealed.header.number;
+        match self.log.tiles.objects().create_commit(number, sealed.record.clone())? {
             Created::Made => Ok(()),
-            Created::Found => Err(Stop::Fenced { number: sealed.header.number }),
+            Created::Found => Err(Stop::Fenced { number }),
         }
         // Fence: on a local directory the lock keeps other writers away; on a store that others can write, the record
         // before this one is fetched here and compared with the one that this was built on.

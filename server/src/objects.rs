@@ -5,13 +5,18 @@
 //! *Found is not durable*: `object_store` syncs nothing when an object exists already, so what is found counts only
 //! after it was synced here, with every directory above it.
 //!
+//! Commit records have a way of their own, [`Objects::create_commit`]: their files are used again. All else goes through
+//! `object_store`.
+//!
 //! Calls block; they must not run on a thread of an asynchronous runtime. [`Objects::fetch`] is the exception.
+
+mod spare;
 
 use std::{
     fs::{self, File, TryLockError},
     io,
     path::{Path as FsPath, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use bytes::Bytes;
@@ -19,6 +24,8 @@ use futures::executor::block_on;
 use object_store::{
     ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload, local::LocalFileSystem, path::Path,
 };
+
+use spare::Spares;
 
 const LOCK_FILE: &str = "lock";
 const COMMITS: &str = "commit";
@@ -33,6 +40,7 @@ pub struct Objects {
     durable: Arc<LocalFileSystem>,
     /// Syncs nothing: for what can be made again.
     plain: LocalFileSystem,
+    spares: Mutex<Spares>,
     /// Held while this lives; the lock goes with the file.
     _lock: Option<File>,
 }
@@ -86,7 +94,8 @@ impl Objects {
                 .map_err(|source| StoreError::Object { name: root.display().to_string(), source })
         };
         let (durable, plain) = (Arc::new(local()?.with_fsync(true)), local()?);
-        Ok(Self { root: root.to_owned(), durable, plain, _lock: None })
+        let spares = Mutex::default();
+        Ok(Self { root: root.to_owned(), durable, plain, spares, _lock: None })
     }
 
     /// Creates an object durably, if there is none of that name.
@@ -96,6 +105,36 @@ impl Objects {
             Ok(_) => Ok(Created::Made),
             Err(object_store::Error::AlreadyExists { .. }) => Ok(Created::Found),
             Err(source) => Err(StoreError::Object { name: name.to_owned(), source }),
+        }
+    }
+
+    /// As [`Objects::create`], for a commit record: out of a file that [`Objects::delete_commit`] set free, if it can.
+    pub fn create_commit(&self, number: u64, bytes: Bytes) -> Result<Created, StoreError> {
+        let name = commit_name(number);
+        let path = self.root.join(&name);
+        let mut spares = self.spares.lock().unwrap_or_else(PoisonError::into_inner);
+        let failed = |source| StoreError::Commit { number, source };
+        if spares.create(&path, &bytes).map_err(failed)?.is_some() {
+            self.sync_directory_of(&name)?;
+            spares.synced();
+            return Ok(Created::Made);
+        }
+        let created = self.create(&name, bytes)?;
+        if created == Created::Made {
+            spares.synced();
+        }
+        Ok(created)
+    }
+
+    /// Deletes a commit record that is no longer needed; the deletion may be undone by a power cut.
+    pub fn delete_commit(&self, number: u64) -> Result<(), StoreError> {
+        let name = commit_name(number);
+        let mut spares = self.spares.lock().unwrap_or_else(PoisonError::into_inner);
+        match spares.keep(&self.root.join(&name)) {
+            Ok(true) => Ok(()),
+            Ok(false) => self.delete(&name),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(source) => Err(StoreError::Commit { number, source }),
         }
     }
 
@@ -276,6 +315,14 @@ pub enum StoreError {
         /// Why.
         source: object_store::Error,
     },
+    /// Writing or dropping a commit record failed.
+    #[error("commit record {number}: {source}")]
+    Commit {
+        /// Which.
+        number: u64,
+        /// Why.
+        source: io::Error,
+    },
     /// Syncing an object failed.
     #[error("syncing {name}: {source}")]
     Sync {
@@ -326,10 +373,13 @@ mod tests {
         objects.create(&commit_name(7), Bytes::new()).unwrap();
         let staging = directory.path().join("commit/00000000000000000008#1");
         fs::write(&staging, b"torn").unwrap();
+        objects.create_commit(6, Bytes::new()).unwrap();
+        objects.delete_commit(6).unwrap();
         assert_eq!(objects.commit_numbers().unwrap(), [7]);
         drop(objects);
         let objects = Objects::open(directory.path()).unwrap();
         assert!(!staging.exists());
+        assert_eq!(fs::read_dir(directory.path().join("commit")).unwrap().count(), 1);
         fs::write(directory.path().join("commit/notes.txt"), b"").unwrap();
         assert!(matches!(objects.commit_numbers(), Err(StoreError::Stranger { .. })));
     }

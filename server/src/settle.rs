@@ -21,7 +21,7 @@ use crate::{
     driver::Stop,
     guard::{Guard, Mark},
     log::Log,
-    objects::{CHECKPOINT, commit_name},
+    objects::CHECKPOINT,
     recover::Retained,
     tiles::Edge,
 };
@@ -207,7 +207,7 @@ impl Settling {
             if oldest.size > size || oldest.number >= guarded {
                 break;
             }
-            self.log.tiles.objects().delete(&commit_name(oldest.number))?;
+            self.log.tiles.objects().delete_commit(oldest.number)?;
             self.retained.pop_front();
         }
         Ok(())
@@ -249,7 +249,7 @@ mod tests {
     use super::*;
     use crate::{
         commit::NO_DIGEST,
-        objects::{Created, Objects},
+        objects::{Created, Objects, commit_name},
         publish::Publisher,
         recover::{grow, load},
         sequencer::{Sealed, Sequencer},
