@@ -166,6 +166,12 @@ impl SignedCheckpoint {
         Ok(self.checkpoint.head)
     }
 
+    /// The size and root that a cosigner with this key can be held to: it has a good line of it, and may have bad ones.
+    pub fn cosigned_head(&self, cosigner: &VerifierKey) -> Result<TreeHead, CheckpointError> {
+        cosign::verify_any(&self.checkpoint, &self.note, cosigner)?;
+        Ok(self.checkpoint.head)
+    }
+
     fn check_log(&self, log: &VerifierKey) -> Result<(), CheckpointError> {
         if log.algorithm() != Algorithm::Ed25519 {
             return Err(CheckpointError::NotALogKey);

@@ -37,18 +37,43 @@ pub(crate) fn verify(
     note: &Note,
     cosigner: &VerifierKey,
 ) -> Result<Cosignature, CheckpointError> {
-    if cosigner.algorithm() != Algorithm::CosignatureV1 {
-        return Err(CheckpointError::NotACosignerKey);
-    }
+    check_role(cosigner)?;
     let text = checkpoint.to_string();
     let mut newest = 0;
     note.verify_lines(cosigner, |bytes| {
-        let Some((time, signature)) = bytes.split_first_chunk::<8>() else { return false };
-        let time_s = u64::from_be_bytes(*time);
-        newest = newest.max(time_s);
-        time_s <= TIME_S_MAX && cosigner.verifies(&message(&text, time_s), signature)
+        let time_s = verified_time(&text, bytes, cosigner);
+        newest = newest.max(time_s.unwrap_or(0));
+        time_s.is_some()
     })?;
     Ok(Cosignature { name: cosigner.name().clone(), time_s: newest })
+}
+
+/// Whether at least one of the cosigner's lines verifies.
+pub(crate) fn verify_any(
+    checkpoint: &Checkpoint,
+    note: &Note,
+    cosigner: &VerifierKey,
+) -> Result<(), CheckpointError> {
+    check_role(cosigner)?;
+    let text = checkpoint.to_string();
+    if note.lines_of(cosigner).any(|line| verified_time(&text, &line.signature, cosigner).is_some()) {
+        return Ok(());
+    }
+    Ok(note.verify_lines(cosigner, |_| false)?)
+}
+
+fn check_role(cosigner: &VerifierKey) -> Result<(), CheckpointError> {
+    match cosigner.algorithm() {
+        Algorithm::CosignatureV1 => Ok(()),
+        _ => Err(CheckpointError::NotACosignerKey),
+    }
+}
+
+/// The time in a line's bytes, if the cosigner signed it with this text.
+fn verified_time(text: &str, bytes: &[u8], cosigner: &VerifierKey) -> Option<u64> {
+    let (time, signature) = bytes.split_first_chunk::<8>()?;
+    let time_s = u64::from_be_bytes(*time);
+    (time_s <= TIME_S_MAX && cosigner.verifies(&message(text, time_s), signature)).then_some(time_s)
 }
 
 fn message(checkpoint: &str, time_s: u64) -> Vec<u8> {
