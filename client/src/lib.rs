@@ -14,6 +14,7 @@ pub mod source;
 pub mod submit;
 #[cfg(test)]
 mod testlog;
+pub mod watch;
 
 pub use cli::main;
 pub use log::{KnownLog, Log};
