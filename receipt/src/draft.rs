@@ -2,6 +2,10 @@
 //!
 //! What comes out: the statement, its openings, and the private half of the claim key. Nothing else knows the keys.
 
+mod bodies;
+
+pub use bodies::{BodyCommitter, CommittedBodies, CommittedBody, WireBodies};
+
 use std::collections::BTreeSet;
 
 use zeroize::Zeroizing;
@@ -73,19 +77,12 @@ pub enum ClaimSource {
     /// It is drawn afresh, and its private half goes out with the answer.
     #[default]
     Fresh,
+    /// It was drawn beforehand: a promise names it already. Its private half goes out with the answer.
+    Drawn(ClaimKey),
     /// The caller brought its public half.
     Given(PublicKey),
     /// There is none.
     Nobody,
-}
-
-/// The bodies as on the wire, after transfer decoding and before content decoding: what is committed to.
-#[derive(Clone, Copy, Debug)]
-pub struct WireBodies<'a> {
-    /// The request's.
-    pub request: &'a [u8],
-    /// The response's, as far as it was sent; `None` when nothing was.
-    pub response: Option<&'a [u8]>,
 }
 
 /// What a gateway did to a body.
@@ -135,14 +132,71 @@ pub struct Terms<'a> {
     pub log: Origin,
     /// Who issues it.
     pub issuer: Issuer,
-    /// Its place in a stream.
-    pub numbering: Numbering,
     /// Where its claim key comes from.
     pub claim: ClaimSource,
     /// Which groups are sealed.
     pub sealed: Sealed,
     /// What the issuer knows beyond the bodies.
     pub extras: Extras<'a>,
+}
+
+/// A receipt without its place in a stream, which is given when all else is known: two records must not share one.
+#[derive(Clone, Debug)]
+pub struct Unnumbered {
+    statement: Statement,
+    openings: Vec<(Label, Opening)>,
+    claim: Option<ClaimKey>,
+}
+
+impl Unnumbered {
+    /// Makes a receipt of an exchange. Facts never make it fail; extras do when they are not what their groups may hold.
+    /// `random` fills a slice with bytes fit for keys; it is asked for about 40 bytes a commitment.
+    pub fn new(
+        facts: Facts,
+        bodies: CommittedBodies,
+        terms: Terms<'_>,
+        random: &mut dyn FnMut(&mut [u8]),
+    ) -> Result<Self, DraftError> {
+        let Terms { log, issuer, claim, sealed, extras } = terms;
+        let mut drafting = Drafting { random, sealed, openings: Vec::new() };
+        let nonce = drafting.nonce();
+        let (public, claim) = match claim {
+            ClaimSource::Fresh => drafting.claim_key(),
+            ClaimSource::Drawn(key) => (Some(key.signing_key().public().clone()), Some(key)),
+            ClaimSource::Given(key) => (Some(key), None),
+            ClaimSource::Nobody => (None, None),
+        };
+        let lengths = Lengths {
+            request: Some(bodies.request.length),
+            response: bodies.response.as_ref().map(|body| body.length),
+        };
+        let receipt = drafting.receipt(facts, lengths, extras)?;
+        let mut openings = drafting.openings;
+        let mut commitment = |label, body: CommittedBody| {
+            let commitment = body.commitment;
+            openings.push((label, body.opening()));
+            commitment
+        };
+        let request = commitment(Label::Request, bodies.request);
+        let response = bodies.response.map(|body| commitment(Label::Response, body));
+        let statement = Statement {
+            subject: Subject::Exchange { request, response },
+            frame: Frame { nonce, log, issuer, numbering: None },
+            predicate: Predicate::Receipt(Box::new(Receipt { claim: public, ..receipt })),
+        };
+        Ok(Self { statement, openings, claim })
+    }
+
+    /// Gives it its place: now it has an id.
+    pub fn number(self, numbering: Numbering) -> Draft {
+        let Self { mut statement, openings: opened, claim } = self;
+        statement.frame.numbering = Some(numbering);
+        let id = Id::of_statement(statement.to_json().as_bytes());
+        let mut openings = Openings::new(id);
+        opened.into_iter().for_each(|(label, opening)| openings.insert(label, opening));
+        let claim = claim.map(|key| Claim { id, log: statement.frame.log.clone(), key });
+        Draft { statement, openings, claim }
+    }
 }
 
 /// A receipt that is not signed yet, with what goes to the caller.
@@ -157,36 +211,16 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// Makes a receipt of an exchange. Facts never make it fail; extras do when they are not what their groups may hold.
-    /// `random` fills a slice with bytes fit for keys; it is asked for about 40 bytes a
-    /// commitment.
+    /// Makes a receipt of an exchange whose bodies are there, as [`Unnumbered::new`] does, in its place.
     pub fn new(
         facts: Facts,
         bodies: WireBodies<'_>,
         terms: Terms<'_>,
+        numbering: Numbering,
         random: &mut dyn FnMut(&mut [u8]),
     ) -> Result<Self, DraftError> {
-        let Terms { log, issuer, numbering, claim, sealed, extras } = terms;
-        let mut drafting = Drafting { random, sealed, openings: Vec::new() };
-        let nonce = drafting.nonce();
-        let claim_key = (claim == ClaimSource::Fresh).then(|| ClaimKey::new(*drafting.bytes()));
-        let public = match claim {
-            ClaimSource::Fresh => claim_key.as_ref().map(|key| key.signing_key().public().clone()),
-            ClaimSource::Given(key) => Some(key),
-            ClaimSource::Nobody => None,
-        };
-        let request = drafting.commit(Label::Request, bodies.request);
-        let response = bodies.response.map(|body| drafting.commit(Label::Response, body));
-        let receipt = drafting.receipt(facts, bodies, extras)?;
-        let statement = Statement {
-            subject: Subject::Exchange { request, response },
-            frame: Frame { nonce, log: log.clone(), issuer, numbering: Some(numbering) },
-            predicate: Predicate::Receipt(Box::new(Receipt { claim: public, ..receipt })),
-        };
-        let id = Id::of_statement(statement.to_json().as_bytes());
-        let mut openings = Openings::new(id);
-        drafting.openings.into_iter().for_each(|(label, opening)| openings.insert(label, opening));
-        Ok(Self { statement, openings, claim: claim_key.map(|key| Claim { id, log, key }) })
+        let bodies = bodies.commit(random);
+        Ok(Unnumbered::new(facts, bodies, terms, random)?.number(numbering))
     }
 
     /// The receipt's id: known before it is signed.
@@ -217,12 +251,7 @@ struct Drafting<'r> {
 }
 
 impl Drafting<'_> {
-    fn receipt(
-        &mut self,
-        facts: Facts,
-        bodies: WireBodies<'_>,
-        extras: Extras<'_>,
-    ) -> Result<Receipt, DraftError> {
+    fn receipt(&mut self, facts: Facts, lengths: Lengths, extras: Extras<'_>) -> Result<Receipt, DraftError> {
         let answer = facts.answer;
         let links =
             self.links(facts.previous_response.as_deref(), facts.conversation.as_deref(), extras.parent);
@@ -231,8 +260,6 @@ impl Drafting<'_> {
         let caller = self.caller(extras.caller_reference, extras.caller_nonce);
         let transforms = self.transforms(extras.changes);
         let parts = self.parts(facts.parts);
-        let length = |bytes: &[u8]| u64::try_from(bytes.len()).ok();
-        let lengths = Lengths { request: length(bodies.request), response: bodies.response.and_then(length) };
         let model = Model {
             requested: facts.requested,
             reported: answer.reported.map(|value| Reported { value, source: ReportedSource::Body }),
@@ -341,6 +368,11 @@ impl Drafting<'_> {
         let value = (!label.is_body()).then(|| bytes.to_vec());
         self.openings.push((label, Opening { key, value }));
         commitment
+    }
+
+    fn claim_key(&mut self) -> (Option<PublicKey>, Option<ClaimKey>) {
+        let key = ClaimKey::new(*self.bytes());
+        (Some(key.signing_key().public().clone()), Some(key))
     }
 
     fn key(&mut self) -> OpeningKey {

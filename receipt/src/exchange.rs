@@ -1,17 +1,26 @@
-//! What a recorded exchange with an inference service says: the facts of a receipt, taken out of the bodies.
+//! What an exchange with an inference service says: the facts of a receipt, taken out of the bodies, whether they are there
+//! whole ([`Exchange`]) or pass by ([`Watched`]).
 //!
 //! Nothing here refuses an exchange for what its bodies say: whatever the service sent, and whatever could not be read, the
 //! exchange took place and gets a receipt. Only what is no call of a model is turned away.
 
 mod anthropic_messages;
+mod call;
 mod openai_chat;
 mod openai_embeddings;
 mod openai_responses;
 mod parameters;
 mod recorded;
+mod room;
 pub mod sse;
+mod watched;
 
+pub use call::{Call, NotAnInference};
 pub use recorded::{Recorded, RecordedError};
+pub use room::Limits;
+pub use watched::Watched;
+
+use room::Room;
 
 use crate::{
     json::Value,
@@ -51,18 +60,15 @@ pub struct Response<'a> {
     pub body: &'a [u8],
 }
 
-impl Response<'_> {
-    /// Whether the body is a stream of events.
-    pub fn is_stream(&self) -> bool {
-        self.content_type.is_some_and(|content_type| {
-            content_type
-                .split(';')
-                .next()
-                .unwrap_or_default()
-                .trim()
-                .eq_ignore_ascii_case("text/event-stream")
-        })
-    }
+/// How a response begins.
+#[derive(Clone, Copy, Debug)]
+pub struct Head<'a> {
+    /// The HTTP status.
+    pub status: u16,
+    /// The `content-type` header.
+    pub content_type: Option<&'a str>,
+    /// The upstream's id for the request, from a header (`x-request-id`, `request-id`).
+    pub request_id: Option<&'a str>,
 }
 
 /// How the connection ended: what the bodies cannot say.
@@ -126,6 +132,8 @@ pub struct Answer {
     pub tool_calls: Vec<ToolCall>,
     /// The exact JSON of the embeddings.
     pub embedding: Option<String>,
+    /// Whether texts, tool calls and embeddings were left out: the body was not read whole, or held too much of them.
+    pub left_out: bool,
     /// How the answer ended, going by the body; `None` if it says nothing of an end.
     ending: Option<Outcome>,
 }
@@ -142,108 +150,40 @@ pub struct ToolCall {
 impl Exchange<'_> {
     /// Takes the facts out of the exchange.
     pub fn facts(&self) -> Result<Facts, NotAnInference> {
-        let path = self.path.split(['?', '#']).next().unwrap_or_default();
-        let Some(protocol) = protocol(path).filter(|_| path.len() <= TEXT_BYTES_MAX) else {
-            return Err(NotAnInference { path: shortened(path) });
-        };
-        let request = Value::parse_within(self.request, DEPTH_MAX).ok();
-        let request = request.as_ref();
-        let answer = self.response.map(|response| answer(protocol, response)).unwrap_or_default();
-        let id = |name: &str| request.and_then(|request| request.member(name));
-        let conversation = id("conversation").and_then(|it| it.text().or_else(|| it.member("id")?.text()));
-        Ok(Facts {
-            protocol,
-            path: path.to_owned(),
-            stream: request.and_then(|request| request.member("stream")?.boolean()).unwrap_or(false),
-            requested: request.and_then(|request| text(request, "model")),
-            outcome: self.outcome(&answer),
-            status: self
-                .response
-                .map(|response| response.status)
-                .filter(|status| (100..600).contains(status)),
-            parameters: request.map(parameters::of).unwrap_or_default(),
-            parts: request.map(|request| parts(protocol, request)).unwrap_or_default(),
-            previous_response: id("previous_response_id").and_then(Value::text).map(str::to_owned),
-            conversation: conversation.map(str::to_owned),
-            answer,
-        })
-    }
-
-    /// How the exchange ended. What the bodies say of an end comes first: a client may hang up after the last byte.
-    fn outcome(&self, answer: &Answer) -> Outcome {
-        let broken = match self.end {
-            // A whole body that says nothing is an error; a stream that does not say it is done was cut.
-            End::Finished if self.response.is_some_and(|response| !response.is_stream()) => {
-                Outcome::UpstreamError
-            }
-            End::Finished => Outcome::AbortedByUpstream,
-            End::Timeout => Outcome::Timeout,
-            End::ClientGone => Outcome::AbortedByClient,
-            End::UpstreamGone => Outcome::AbortedByUpstream,
-            End::ProxyFailed => Outcome::ProxyError,
-        };
-        match self.response {
-            Some(response) if !(200..300).contains(&response.status) => Outcome::UpstreamError,
-            Some(_) => answer.ending.unwrap_or(broken),
-            None => broken,
+        let mut watched = Watched::new(Call::at(self.path)?, Limits::NONE);
+        if let Some(Response { status, content_type, request_id, body }) = self.response {
+            watched.head(&Head { status, content_type, request_id });
+            watched.body(body);
         }
+        Ok(watched.facts(self.request, self.end))
     }
 }
 
-/// An exchange that calls no model: counting tokens, keeping conversations, anything else.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{path} is no call of a model that receipts are known for")]
-pub struct NotAnInference {
-    /// The path that was called.
-    pub path: String,
-}
-
-/// The protocol that is spoken at a path.
-fn protocol(path: &str) -> Option<Protocol> {
-    let known = [
-        ("/chat/completions", Protocol::OpenaiChat),
-        ("/completions", Protocol::OpenaiCompletions),
-        ("/responses", Protocol::OpenaiResponses),
-        ("/embeddings", Protocol::OpenaiEmbeddings),
-        ("/v1/messages", Protocol::AnthropicMessages),
-    ];
-    let printable = !path.chars().any(char::is_control);
-    known.iter().find(|(end, _)| printable && path.ends_with(end)).map(|(_, protocol)| *protocol)
-}
-
-fn answer(protocol: Protocol, response: Response<'_>) -> Answer {
-    let mut answer = if response.is_stream() {
-        let events = sse::events(response.body);
-        match protocol {
-            Protocol::OpenaiChat | Protocol::OpenaiCompletions => openai_chat::stream(&events),
-            Protocol::OpenaiResponses => openai_responses::stream(&events),
-            Protocol::OpenaiEmbeddings => Answer::default(),
-            Protocol::AnthropicMessages => anthropic_messages::stream(&events),
+impl Answer {
+    /// The answer without its content, if that was too long.
+    fn within(self, room: Room) -> Self {
+        if !room.is_full() {
+            return self;
         }
-    } else if let Ok(body) = Value::parse_within(response.body, DEPTH_MAX) {
-        match protocol {
-            Protocol::OpenaiChat | Protocol::OpenaiCompletions => openai_chat::body(&body),
-            Protocol::OpenaiResponses => openai_responses::body(&body),
-            Protocol::OpenaiEmbeddings => openai_embeddings::body(&body),
-            Protocol::AnthropicMessages => anthropic_messages::body(&body),
-        }
-    } else {
-        Answer::default()
-    };
-    if let Some(id) = response.request_id {
-        answer.request_id = Some(id.to_owned());
+        Self { texts: Vec::new(), tool_calls: Vec::new(), embedding: None, left_out: true, ..self }
     }
-    answer
 }
 
-/// The exact JSON of each input message.
-fn parts(protocol: Protocol, request: &Value<'_>) -> Vec<String> {
+/// Whether a `content-type` is that of a stream of events.
+pub fn is_event_stream(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default();
+    essence.trim().eq_ignore_ascii_case("text/event-stream")
+}
+
+/// The exact JSON of each input message; none if they are longer than `bytes_max` together.
+fn parts(protocol: Protocol, request: &Value<'_>, bytes_max: usize) -> Vec<String> {
     let name = match protocol {
         Protocol::OpenaiChat | Protocol::AnthropicMessages => "messages",
         Protocol::OpenaiCompletions => "prompt",
         Protocol::OpenaiResponses | Protocol::OpenaiEmbeddings => "input",
     };
-    let Some(input) = request.member(name).filter(|input| !input.is_null()) else { return Vec::new() };
+    let input = request.member(name).filter(|input| !input.is_null() && input.raw().len() <= bytes_max);
+    let Some(input) = input else { return Vec::new() };
     match input.items() {
         // A list of numbers is one text, given as tokens.
         Some(items) if items.first().is_none_or(|first| first.integer().is_none()) => {
@@ -283,10 +223,6 @@ fn worse(a: Outcome, b: Outcome) -> Outcome {
         _ => 4,
     };
     if rank(b) > rank(a) { b } else { a }
-}
-
-fn shortened(path: &str) -> String {
-    path.chars().filter(|c| !c.is_control()).take(80).collect()
 }
 
 #[cfg(test)]

@@ -49,14 +49,14 @@
 //! let terms = Terms {
 //!     log: "log.example/2026".parse()?,
 //!     issuer: Issuer { key: key.public().clone(), software: None },
-//!     numbering: Numbering { stream: StreamId::new([1; 16]), number: Number::FIRST, previous: None },
 //!     claim: ClaimSource::Fresh,
 //!     sealed: Sealed::default(),
 //!     extras: Extras::default(),
 //! };
 //! # let mut random = |bytes: &mut [u8]| bytes.fill(4);
 //! let bodies = WireBodies { request, response: Some(response) };
-//! let draft = Draft::new(exchange.facts()?, bodies, terms, &mut random)?;
+//! let place = Numbering { stream: StreamId::new([1; 16]), number: Number::FIRST, previous: None };
+//! let draft = Draft::new(exchange.facts()?, bodies, terms, place, &mut random)?;
 //! let sent = draft.sign(&key)?.envelope().to_json();
 //!
 //! // The log: it checks what it got, and dates the entry.

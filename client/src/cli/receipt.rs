@@ -126,7 +126,6 @@ impl New {
                 key: key.public().clone(),
                 software: Some(concat!("counterfoil/", env!("CARGO_PKG_VERSION")).to_owned()),
             },
-            numbering,
             claim: self.claim.clone().map_or(ClaimSource::Fresh, ClaimSource::Given),
             sealed: self.open.iter().fold(sealed, |sealed, &group| sealed.without(group)),
             extras: Extras::default(),
@@ -137,7 +136,7 @@ impl New {
         };
         let mut failed = None;
         let mut random = |bytes: &mut [u8]| failed = failed.take().or(getrandom::fill(bytes).err());
-        let draft = Draft::new(exchange.facts()?, bodies, terms, &mut random)?;
+        let draft = Draft::new(exchange.facts()?, bodies, terms, numbering, &mut random)?;
         if let Some(error) = failed {
             return Err(error.into());
         }

@@ -25,11 +25,14 @@ fn counter() -> impl FnMut(&mut [u8]) {
     }
 }
 
+fn place() -> Numbering {
+    Numbering { stream: StreamId::new([1; 16]), number: Number::FIRST, previous: None }
+}
+
 fn terms<'a>() -> Terms<'a> {
     Terms {
         log: "log.example/2026".parse().unwrap(),
         issuer: Issuer { key: vectors::key("issuer").public().clone(), software: None },
-        numbering: Numbering { stream: StreamId::new([1; 16]), number: Number::FIRST, previous: None },
         claim: ClaimSource::Fresh,
         sealed: Sealed::default(),
         extras: Extras::default(),
@@ -41,7 +44,8 @@ fn receipt_of(exchange: &Exchange<'_>, terms: Terms<'_>) -> Result<Draft, NotAnI
     let facts = exchange.facts()?;
     let response = exchange.response.map(|response| response.body);
     let bodies = WireBodies { request: exchange.request, response };
-    let draft = Draft::new(facts, bodies, terms, &mut counter()).expect("facts are what groups may hold");
+    let draft =
+        Draft::new(facts, bodies, terms, place(), &mut counter()).expect("facts are what groups may hold");
     let envelope = draft.sign(&vectors::key("issuer")).expect("every receipt is valid");
     assert_eq!(envelope.id(), draft.id());
     let statement = Statement::parse(&envelope).unwrap();
@@ -153,10 +157,11 @@ fn what_could_not_be_opened_is_not_sealed() {
         let extras = Extras { ext: Some(Ext(ext.to_owned())), ..Extras::default() };
         let open = Terms { extras: extras.clone(), ..terms() };
         let bodies = WireBodies { request: body, response: None };
-        let draft = Draft::new(exchange.facts().unwrap(), bodies, open, &mut counter()).unwrap();
+        let draft = Draft::new(exchange.facts().unwrap(), bodies, open, place(), &mut counter()).unwrap();
         assert!(draft.sign(&vectors::key("issuer")).is_err(), "{ext}");
         let sealed = Terms { sealed: Sealed::default().with(GroupName::Ext), extras, ..terms() };
-        let error = Draft::new(exchange.facts().unwrap(), bodies, sealed, &mut counter()).unwrap_err();
+        let error =
+            Draft::new(exchange.facts().unwrap(), bodies, sealed, place(), &mut counter()).unwrap_err();
         assert_eq!(error.group, GroupName::Ext, "{ext}");
     }
 }
@@ -171,6 +176,40 @@ fn the_claim_key_belongs_to_the_receipt() {
     let nobody = Terms { claim: ClaimSource::Nobody, ..terms() };
     let draft = receipt_of(&recorded.exchange(), nobody).unwrap();
     assert_eq!((draft.statement.claim(), &draft.claim), (None, &None));
+}
+
+/// Bodies that passed by in pieces, a claim key drawn beforehand, a place given last: the same receipt.
+#[test]
+fn bodies_may_pass_by() {
+    let recorded = Recorded::parse(SAMPLE.lines().next().unwrap().as_bytes()).unwrap();
+    let exchange = recorded.exchange();
+    let (request, response) = (recorded.request.as_bytes(), recorded.response.as_bytes());
+    let mut random = counter();
+    let mut pass = |label, body: &[u8]| {
+        let mut committer = BodyCommitter::new(label, &mut random);
+        body.chunks(3).for_each(|piece| committer.update(piece));
+        assert_eq!(committer.length(), body.len() as u64);
+        committer.finish()
+    };
+    let request_body = pass(Label::Request, request);
+    let bodies = CommittedBodies { request: request_body, response: Some(pass(Label::Response, response)) };
+    let key = ClaimKey::new([5; 32]);
+    let drawn = Terms { claim: ClaimSource::Drawn(key.clone()), ..terms() };
+    let unnumbered = Unnumbered::new(exchange.facts().unwrap(), bodies, drawn, &mut random).unwrap();
+    let draft = unnumbered.number(place());
+    assert_eq!(draft.statement.claim(), Some(key.signing_key().public()));
+    assert_eq!(draft.claim.as_ref().unwrap().key, key);
+
+    let whole = terms();
+    let same = Draft::new(
+        exchange.facts().unwrap(),
+        WireBodies { request, response: Some(response) },
+        Terms { claim: ClaimSource::Drawn(key), ..whole },
+        place(),
+        &mut counter(),
+    );
+    let same = same.unwrap();
+    assert_eq!((same.statement, same.openings), (draft.statement, draft.openings));
 }
 
 /// `text` is each choice, `tool_calls` each name and arguments, after lengths of four bytes.

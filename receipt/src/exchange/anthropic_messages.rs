@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Answer, DEPTH_MAX, ToolCall, count, reason, sse::Event, text};
+use super::{Answer, DEPTH_MAX, Room, ToolCall, count, reason, sse::Event, text};
 use crate::{
     json::Value,
     statement::{groups::Usage, receipt::Outcome},
@@ -12,8 +12,8 @@ use crate::{
 const BLOCKS_MAX: usize = 4_096;
 
 /// What a body says.
-pub(super) fn body(body: &Value<'_>) -> Answer {
-    let mut message = Message::default();
+pub(super) fn body(body: &Value<'_>, room: Room) -> Answer {
+    let mut message = Message::new(room);
     message.start(body);
     for (index, block) in (0..).zip(body.member("content").and_then(Value::items).unwrap_or_default()) {
         message.block(index, block, block.member("input").map(Value::raw).unwrap_or_default());
@@ -22,54 +22,82 @@ pub(super) fn body(body: &Value<'_>) -> Answer {
     message.answer()
 }
 
-/// What a stream says.
-pub(super) fn stream(events: &[Event]) -> Answer {
-    let mut message = Message::default();
-    for event in events {
-        let Ok(data) = Value::parse_within(event.data.as_bytes(), DEPTH_MAX) else { continue };
-        let index = data.member("index").and_then(Value::integer).unwrap_or(0);
-        match data.member("type").and_then(Value::text).unwrap_or(&event.kind) {
-            "message_start" => {
-                if let Some(start) = data.member("message") {
-                    message.start(start);
-                }
-            }
-            "content_block_start" => {
-                if let Some(block) = data.member("content_block") {
-                    // A stream starts a block with an empty input and sends the real one in fragments.
-                    message.block(index, block, "");
-                }
-            }
-            "content_block_delta" => {
-                if let Some(delta) = data.member("delta") {
-                    message.delta(index, delta);
-                }
-            }
-            "message_delta" => message.close(&data),
-            "message_stop" => message.ended = true,
-            "error" => message.failed = true,
-            _ => {}
-        }
-    }
-    message.answer()
-}
-
-#[derive(Default)]
-struct Message {
+/// A stream: a message in fragments.
+#[derive(Clone, Debug)]
+pub(super) struct Message {
     answer: Answer,
     reason: Option<String>,
     blocks: BTreeMap<u64, Block>,
     ended: bool,
     failed: bool,
+    room: Room,
 }
 
-#[derive(Default)]
+#[derive(Clone, Debug, Default)]
 struct Block {
     text: String,
     call: Option<ToolCall>,
 }
 
 impl Message {
+    pub(super) fn new(room: Room) -> Self {
+        Self {
+            answer: Answer::default(),
+            reason: None,
+            blocks: BTreeMap::new(),
+            ended: false,
+            failed: false,
+            room,
+        }
+    }
+
+    /// Takes the next event of the stream.
+    pub(super) fn event(&mut self, event: &Event) {
+        if event.cut {
+            return self.room.close();
+        }
+        let Ok(data) = Value::parse_within(event.data.as_bytes(), DEPTH_MAX) else { return };
+        let index = data.member("index").and_then(Value::integer).unwrap_or(0);
+        match data.member("type").and_then(Value::text).unwrap_or(&event.kind) {
+            "message_start" => {
+                if let Some(start) = data.member("message") {
+                    self.start(start);
+                }
+            }
+            "content_block_start" => {
+                if let Some(block) = data.member("content_block") {
+                    // A stream starts a block with an empty input and sends the real one in fragments.
+                    self.block(index, block, "");
+                }
+            }
+            "content_block_delta" => {
+                if let Some(delta) = data.member("delta") {
+                    self.delta(index, delta);
+                }
+            }
+            "message_delta" => self.close(&data),
+            "message_stop" => self.ended = true,
+            "error" => self.failed = true,
+            _ => {}
+        }
+    }
+
+    /// Whether the stream said that nothing follows.
+    pub(super) const fn is_over(&self) -> bool {
+        self.ended || self.failed
+    }
+
+    /// How many bytes of content are held.
+    pub(super) const fn held(&self) -> usize {
+        self.room.taken()
+    }
+
+    /// Leaves the content out, and gives back what is held of it.
+    pub(super) fn leave_out(&mut self) {
+        self.room.close();
+        self.blocks.clear();
+    }
+
     fn start(&mut self, message: &Value<'_>) {
         self.failed |= message.member("error").is_some_and(|error| !error.is_null());
         self.answer.reported = text(message, "model");
@@ -80,32 +108,30 @@ impl Message {
 
     fn block(&mut self, index: u64, block: &Value<'_>, arguments: &str) {
         if self.blocks.len() >= BLOCKS_MAX {
-            return;
+            return self.room.close();
         }
-        let started = match block.member("type").and_then(Value::text) {
-            Some("text") => Block {
-                text: block.member("text").and_then(Value::text).unwrap_or_default().to_owned(),
-                call: None,
-            },
-            Some("tool_use") => Block {
+        let member = |name: &str| block.member(name).and_then(Value::text).unwrap_or_default();
+        let room = &mut self.room;
+        let started = match member("type") {
+            "text" => Block { text: room.take(member("text")), call: None },
+            "tool_use" => Block {
                 text: String::new(),
-                call: Some(ToolCall {
-                    name: block.member("name").and_then(Value::text).unwrap_or_default().to_owned(),
-                    arguments: arguments.to_owned(),
-                }),
+                call: Some(ToolCall { name: room.take(member("name")), arguments: room.take(arguments) }),
             },
             // Reasoning, and tools that the service itself runs.
             _ => return,
         };
-        self.blocks.insert(index, started);
+        if self.room.admits_entry() {
+            self.blocks.insert(index, started);
+        }
     }
 
     fn delta(&mut self, index: u64, delta: &Value<'_>) {
         let Some(block) = self.blocks.get_mut(&index) else { return };
         let member = |name: &str| delta.member(name).and_then(Value::text).unwrap_or_default();
-        block.text.push_str(member("text"));
+        self.room.add(&mut block.text, member("text"));
         if let Some(call) = &mut block.call {
-            call.arguments.push_str(member("partial_json"));
+            self.room.add(&mut call.arguments, member("partial_json"));
         }
     }
 
@@ -127,7 +153,8 @@ impl Message {
         };
     }
 
-    fn answer(mut self) -> Answer {
+    /// What the fragments say together.
+    pub(super) fn answer(mut self) -> Answer {
         self.answer.ending = match self.reason.as_deref() {
             _ if self.failed => Some(Outcome::UpstreamError),
             _ if !self.ended => None,
@@ -140,6 +167,6 @@ impl Message {
             self.answer.texts = vec![self.blocks.values().map(|block| block.text.as_str()).collect()];
         }
         self.answer.tool_calls = self.blocks.into_values().filter_map(|block| block.call).collect();
-        self.answer
+        self.answer.within(self.room)
     }
 }

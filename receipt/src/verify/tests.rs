@@ -51,7 +51,6 @@ fn draft(log: &str) -> Draft {
     let terms = Terms {
         log: log.parse().unwrap(),
         issuer: Issuer { key: issuer().public().clone(), software: None },
-        numbering: Numbering { stream: StreamId::new([1; 16]), number: Number::FIRST, previous: None },
         claim: ClaimSource::Fresh,
         sealed: Sealed::default(),
         extras: Extras::default(),
@@ -62,7 +61,8 @@ fn draft(log: &str) -> Draft {
         bytes.fill(counter);
     };
     let bodies = WireBodies { request: REQUEST, response: Some(RESPONSE) };
-    Draft::new(exchange.facts().unwrap(), bodies, terms, &mut random).unwrap()
+    let place = Numbering { stream: StreamId::new([1; 16]), number: Number::FIRST, previous: None };
+    Draft::new(exchange.facts().unwrap(), bodies, terms, place, &mut random).unwrap()
 }
 
 /// The record of a draft, logged as leaf 2 of 5, under a checkpoint that `cosign` may sign further.
