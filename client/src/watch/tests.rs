@@ -28,17 +28,14 @@ fn made(seed: u8, model: &str, number: u64, ended_ms: Option<u64>) -> Made {
     let terms = Terms {
         log: testlog::ORIGIN.parse().unwrap(),
         issuer: Issuer { key: key.public().clone(), software: None },
-        numbering: Numbering {
-            stream: StreamId::new([1; 16]),
-            number: Number::new(number).unwrap(),
-            previous,
-        },
         claim: ClaimSource::Nobody,
         sealed: Sealed::default(),
         extras: Extras::default(),
     };
+    let place = Numbering { stream: StreamId::new([1; 16]), number: Number::new(number).unwrap(), previous };
     let bodies = WireBodies { request, response: None };
-    let draft = Draft::new(exchange.facts().unwrap(), bodies, terms, &mut |bytes| bytes.fill(9)).unwrap();
+    let facts = exchange.facts().unwrap();
+    let draft = Draft::new(facts, bodies, terms, place, &mut |bytes| bytes.fill(9)).unwrap();
     let verified = draft.sign(&key).unwrap().into_envelope().verify().unwrap();
     let mut statement = Statement::parse(&verified).unwrap();
     if let Predicate::Receipt(receipt) = &mut statement.predicate {

@@ -33,9 +33,16 @@ enum Body {
     /// It is read when it is whole.
     Whole(Vec<u8>),
     /// It is read event by event.
-    Events(sse::Reader, Fragments),
+    Events(Box<Events>),
     /// It is not read.
     Unread,
+}
+
+/// A stream of events.
+#[derive(Clone, Debug)]
+struct Events {
+    reader: sse::Reader,
+    fragments: Fragments,
 }
 
 /// What the events of a stream have said so far.
@@ -64,7 +71,7 @@ impl Watched {
         let is_stream = head.content_type.is_some_and(is_event_stream);
         let body = if is_stream {
             let fragments = Fragments::of(self.call.protocol, Room::new(self.limits.content));
-            Body::Events(sse::Reader::new(self.limits.event), fragments)
+            Body::Events(Box::new(Events { reader: sse::Reader::new(self.limits.event), fragments }))
         } else {
             Body::Whole(Vec::new())
         };
@@ -80,7 +87,10 @@ impl Watched {
                 response.body = Body::Unread;
             }
             Body::Whole(held) => held.extend_from_slice(bytes),
-            Body::Events(reader, fragments) => reader.push(bytes, &mut |event| fragments.event(&event)),
+            Body::Events(events) => {
+                let Events { reader, fragments } = &mut **events;
+                reader.push(bytes, &mut |event| fragments.event(&event));
+            }
             Body::Unread => {}
         }
     }
@@ -94,9 +104,10 @@ impl Watched {
 
     /// Whether the body is a stream that has said that nothing follows.
     pub fn is_over(&self) -> bool {
-        let fragments = self.response.as_ref().map(|response| &response.body);
-        let Some(Body::Events(_, fragments)) = fragments else { return false };
-        match fragments {
+        let Some(Body::Events(events)) = self.response.as_ref().map(|response| &response.body) else {
+            return false;
+        };
+        match &events.fragments {
             Fragments::Chat(chunks) => chunks.is_over(),
             Fragments::Responses(events) => events.is_over(),
             Fragments::Messages(message) => message.is_over(),
@@ -108,7 +119,7 @@ impl Watched {
     pub fn held(&self) -> usize {
         match self.response.as_ref().map(|response| &response.body) {
             Some(Body::Whole(held)) => held.capacity(),
-            Some(Body::Events(reader, fragments)) => reader.held() + fragments.held(),
+            Some(Body::Events(events)) => events.reader.held() + events.fragments.held(),
             Some(Body::Unread) | None => 0,
         }
     }
@@ -117,7 +128,7 @@ impl Watched {
     pub fn leave_out(&mut self) {
         match self.response.as_mut().map(|response| &mut response.body) {
             Some(body @ Body::Whole(_)) => *body = Body::Unread,
-            Some(Body::Events(_, fragments)) => fragments.leave_out(),
+            Some(Body::Events(events)) => events.fragments.leave_out(),
             Some(Body::Unread) | None => {}
         }
     }
@@ -158,7 +169,8 @@ impl Watching {
         let is_read = !matches!(self.body, Body::Unread);
         let mut answer = match self.body {
             Body::Whole(body) => whole(protocol, &body, Room::new(limits.content)),
-            Body::Events(reader, mut fragments) => {
+            Body::Events(events) => {
+                let Events { reader, mut fragments } = *events;
                 reader.finish(&mut |event| fragments.event(&event));
                 fragments.answer()
             }
