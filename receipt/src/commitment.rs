@@ -6,7 +6,7 @@
 pub mod label;
 pub mod openings;
 
-pub use label::{Label, MemberLabel};
+pub use label::{Evidenced, Label, MemberLabel};
 pub use openings::{Bodies, Checked, Finding, Opening, Openings, OpeningsError};
 
 use std::fmt;

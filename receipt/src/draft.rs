@@ -3,8 +3,10 @@
 //! What comes out: the statement, its openings, and the private half of the claim key. Nothing else knows the keys.
 
 mod bodies;
+mod record;
 
 pub use bodies::{BodyCommitter, CommittedBodies, CommittedBody, WireBodies};
+pub use record::{Committing, RecordDraft};
 
 use std::collections::BTreeSet;
 

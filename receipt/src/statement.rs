@@ -1,23 +1,56 @@
 //! Statements: what an issuer signs. An in-toto Statement v1 whose predicate is one of Counterfoil's records.
 //!
-//! Reading is strict: unknown members, open codes, texts without bound and control characters are refused, so that what a
-//! log took means one thing to everybody. A statement is kept byte for byte; it need not be canonical.
+//! `RECORDS.md` in this crate has the table of every kind's members and codes. Reading is strict: unknown members, open
+//! codes, texts without bound and control characters are refused, so that what a log took means one thing to everybody. A
+//! statement is kept byte for byte; it need not be canonical.
 
 pub mod clock;
+pub mod correction;
+pub mod dispute;
+mod enclosed;
+pub mod epoch;
+pub mod erasure;
 pub mod frame;
 pub mod groups;
+pub mod key;
 pub mod kind;
+pub mod party;
+pub mod policy;
+pub mod promise;
 pub mod receipt;
+pub mod refusal;
+pub mod remedy;
+pub mod resolution;
+pub mod response;
+pub mod revocation;
 pub mod rules;
+pub mod sample;
 pub mod subject;
+pub mod verdict;
 
 pub use clock::Clock;
+pub use correction::Correction;
+pub use dispute::{Dispute, Ground};
+pub use enclosed::{Enclosed, OpenError};
+pub use epoch::{Epoch, Void};
+pub use erasure::Erasure;
 pub use frame::{Frame, Issuer, Nonce, Number, Numbering, Origin, StreamId};
 pub use groups::{Group, GroupName, Sealable};
+pub use key::{Card, Key, Registration, Role};
 pub use kind::Kind;
+pub use party::{Contact, Name};
+pub use policy::Policy;
+pub use promise::Promise;
 pub use receipt::Receipt;
+pub use refusal::{Refusal, Rule};
+pub use remedy::{Remedy, RemedyKind};
+pub use resolution::Resolution;
+pub use response::{Response, Undertaking};
+pub use revocation::Revocation;
 pub use rules::Rules;
+pub use sample::{Decimal, Sample};
 pub use subject::{Commitment, Subject};
+pub use verdict::Verdict;
 
 use counterfoil_merkle::Hash;
 
@@ -25,8 +58,8 @@ use crate::{
     envelope::{EnvelopeError, VerifiedEnvelope},
     json::{
         Data, JsonError, Value,
-        field::{Field, FieldError, Reason},
-        write,
+        field::{Field, FieldError, Object, Reason},
+        write::{self, ObjectWriter},
     },
     key::{PublicKey, SigningKey},
 };
@@ -58,6 +91,34 @@ pub enum Predicate {
     Rules(Rules),
     /// A checkpoint with witnesses' times.
     Clock(Box<Clock>),
+    /// A key and its roles.
+    Key(Key),
+    /// A key is withdrawn.
+    Revocation(Revocation),
+    /// What an operator promises.
+    Policy(Policy),
+    /// Somebody checked a receipt's claims.
+    Verdict(Box<Verdict>),
+    /// Somebody contests a record.
+    Dispute(Box<Dispute>),
+    /// The answer to a dispute.
+    Response(Response),
+    /// How a dispute was decided.
+    Resolution(Resolution),
+    /// What was done about it.
+    Remedy(Remedy),
+    /// An issuer corrects what it said.
+    Correction(Correction),
+    /// A statement is to be erased.
+    Erasure(Erasure),
+    /// How far a stream went.
+    Epoch(Epoch),
+    /// A number was spent without a receipt.
+    Void(Void),
+    /// A receipt is promised.
+    Promise(Promise),
+    /// A log says why it refused a record.
+    Refusal(Refusal),
 }
 
 impl Statement {
@@ -83,22 +144,14 @@ impl Statement {
             statement.string("predicateType", self.kind().predicate_type());
             statement.object("predicate", |predicate| {
                 self.frame.write(predicate);
-                match &self.predicate {
-                    Predicate::Receipt(receipt) => receipt.write(predicate),
-                    Predicate::Rules(rules) => rules.write(predicate),
-                    Predicate::Clock(clock) => clock.write(predicate),
-                }
+                self.predicate.write(predicate);
             });
         })
     }
 
     /// The kind of record this is.
     pub fn kind(&self) -> Kind {
-        match self.predicate {
-            Predicate::Receipt(_) => Kind::Receipt,
-            Predicate::Rules(_) => Kind::Rules,
-            Predicate::Clock(_) => Kind::Clock,
-        }
+        self.predicate.kind()
     }
 
     /// The leaf hash of the record this one is about.
@@ -122,30 +175,95 @@ impl Statement {
         statement.finish()?;
 
         let mut members = predicate.object()?;
-        let frame = Frame::read(&mut members, signer)?;
+        let frame = Frame::read(&mut members, signer, kind)?;
         if frame.issuer.key != *signer {
             return Err(StatementError::Issuer { signer: signer.clone(), named: frame.issuer.key });
         }
         if frame.numbering.is_none() && kind.is_numbered() {
             return Err(members.at("stream", Reason::Missing).into());
         }
-        let (subject, read) = match kind {
-            Kind::Receipt => {
-                let receipt = Receipt::read(&mut members)?;
-                (Subject::read_exchange(&subject)?, Predicate::Receipt(Box::new(receipt)))
-            }
-            Kind::Rules => {
-                let rules = Rules::read(&mut members)?;
-                (Subject::read_record(&subject, &frame.log)?, Predicate::Rules(rules))
-            }
-            Kind::Clock => {
-                let clock = Clock::read(&mut members, &frame.log)?;
-                (Subject::read_log(&subject, &frame.log)?, Predicate::Clock(Box::new(clock)))
-            }
-            kind => return Err(StatementError::KindNotSupported { kind }),
-        };
+        let (subject, read) = Predicate::read(kind, &mut members, &subject, &frame)?;
         members.finish()?;
         Ok(Self { subject, frame, predicate: read })
+    }
+}
+
+impl Predicate {
+    /// Reads what a record of this kind says, and about what.
+    fn read(
+        kind: Kind,
+        members: &mut Object<'_, '_>,
+        subject: &Field<'_, '_>,
+        frame: &Frame,
+    ) -> Result<(Subject, Self), FieldError> {
+        let read = match kind {
+            Kind::Receipt => Self::Receipt(Box::new(Receipt::read(members)?)),
+            Kind::Rules => Self::Rules(Rules::read(members)?),
+            Kind::Clock => Self::Clock(Box::new(Clock::read(members, &frame.log)?)),
+            Kind::Key => Self::Key(Key::read(members, frame)?),
+            Kind::Revocation => Self::Revocation(Revocation::read(members)?),
+            Kind::Policy => Self::Policy(Policy::read(members)?),
+            Kind::Verdict => Self::Verdict(Box::new(Verdict::read(members)?)),
+            Kind::Dispute => {
+                let (about, dispute) = Dispute::read(members, subject, frame)?;
+                return Ok((about, Self::Dispute(Box::new(dispute))));
+            }
+            Kind::Response => Self::Response(Response::read(members)?),
+            Kind::Resolution => Self::Resolution(Resolution::read(members)?),
+            Kind::Remedy => Self::Remedy(Remedy::read(members)?),
+            Kind::Correction => Self::Correction(Correction::read(members)?),
+            Kind::Erasure => Self::Erasure(Erasure::read(members)?),
+            Kind::Epoch => Self::Epoch(Epoch::read(members)?),
+            Kind::Void => Self::Void(Void::read(members)?),
+            Kind::Promise => Self::Promise(Promise::read(members)?),
+            Kind::Refusal => Self::Refusal(Refusal::read(members)?),
+        };
+        Ok((Subject::read(subject, kind, &frame.log)?, read))
+    }
+
+    fn write(&self, members: &mut ObjectWriter<'_>) {
+        match self {
+            Self::Receipt(receipt) => receipt.write(members),
+            Self::Rules(rules) => rules.write(members),
+            Self::Clock(clock) => clock.write(members),
+            Self::Key(key) => key.write(members),
+            Self::Revocation(revocation) => revocation.write(members),
+            Self::Policy(policy) => policy.write(members),
+            Self::Verdict(verdict) => verdict.write(members),
+            Self::Dispute(dispute) => dispute.write(members),
+            Self::Response(response) => response.write(members),
+            Self::Resolution(resolution) => resolution.write(members),
+            Self::Remedy(remedy) => remedy.write(members),
+            Self::Correction(correction) => correction.write(members),
+            Self::Erasure(erasure) => erasure.write(members),
+            Self::Epoch(epoch) => epoch.write(members),
+            Self::Void(void) => void.write(members),
+            Self::Promise(promise) => promise.write(members),
+            Self::Refusal(refusal) => refusal.write(members),
+        }
+    }
+
+    /// The kind of record that says this.
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Receipt(_) => Kind::Receipt,
+            Self::Rules(_) => Kind::Rules,
+            Self::Clock(_) => Kind::Clock,
+            Self::Key(_) => Kind::Key,
+            Self::Revocation(_) => Kind::Revocation,
+            Self::Policy(_) => Kind::Policy,
+            Self::Verdict(_) => Kind::Verdict,
+            Self::Dispute(_) => Kind::Dispute,
+            Self::Response(_) => Kind::Response,
+            Self::Resolution(_) => Kind::Resolution,
+            Self::Remedy(_) => Kind::Remedy,
+            Self::Correction(_) => Kind::Correction,
+            Self::Erasure(_) => Kind::Erasure,
+            Self::Epoch(_) => Kind::Epoch,
+            Self::Void(_) => Kind::Void,
+            Self::Promise(_) => Kind::Promise,
+            Self::Refusal(_) => Kind::Refusal,
+        }
     }
 }
 
@@ -168,12 +286,6 @@ pub enum StatementError {
         signer: PublicKey,
         /// The key of the statement.
         named: PublicKey,
-    },
-    /// A record of a kind whose members are not defined yet.
-    #[error("records of kind {kind} are not supported yet")]
-    KindNotSupported {
-        /// The kind.
-        kind: Kind,
     },
 }
 

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use crate::json::INTEGER_MAX;
+use crate::json::{
+    INTEGER_MAX,
+    field::{Field, FieldError, Reason},
+};
 
 /// A moment: milliseconds since 1970-01-01T00:00:00Z. At most 2^53 - 1, which is some time in the year 287396.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,6 +20,16 @@ impl Timestamp {
     /// Milliseconds since 1970.
     pub const fn millis(self) -> u64 {
         self.0
+    }
+
+    /// The moment that many milliseconds later; the last one there is if that lies beyond.
+    pub const fn plus(self, millis: u64) -> Self {
+        let sum = self.0.saturating_add(millis);
+        if sum <= INTEGER_MAX { Self(sum) } else { Self(INTEGER_MAX) }
+    }
+
+    pub(crate) fn read(field: &Field<'_, '_>) -> Result<Self, FieldError> {
+        Self::from_millis(field.integer()?).ok_or_else(|| field.error(Reason::Rule("must be a time in ms")))
     }
 
     /// Whole seconds since 1970, rounded down: the time in checkpoints' cosignatures.

@@ -2,7 +2,8 @@
 
 mod issuers;
 
-pub use issuers::{Issuers, NamedIssuer, Role};
+pub use crate::statement::key::Role;
+pub use issuers::{Issuers, NamedIssuer};
 
 use counterfoil_merkle::policy::{Policy, PolicyError};
 use serde::Deserialize;

@@ -111,8 +111,6 @@ codes! {
 
         /// An entry that this program cannot read; it is counted and hashed.
         EntryUnreadable = "entry-unreadable",
-        /// A record of a kind that this program does not know; its signature was checked.
-        KindUnknown = "kind-unknown",
         /// Statements are served to others only.
         StatementsWithheld = "statements-withheld",
         /// The log's clock key is not known, so times are not checked.
@@ -146,7 +144,6 @@ impl Code {
             Self::ClockStale => Class::Stale,
             Self::CheckpointUnavailable | Self::TileUnavailable | Self::TooSlow => Class::Unavailable,
             Self::EntryUnreadable
-            | Self::KindUnknown
             | Self::StatementsWithheld
             | Self::ClockUnchecked
             | Self::StreamsUntracked

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     entry::{Entry, EntryError},
-    statement::{Statement, StatementError},
+    statement::Statement,
 };
 
 /// The statement of an entry, as it was served.
@@ -93,7 +93,6 @@ impl Leaf {
 fn code(error: &EntryError) -> Code {
     match error {
         EntryError::OtherStatement { .. } => Code::StatementOther,
-        EntryError::Statement(StatementError::KindNotSupported { .. }) => Code::KindUnknown,
         EntryError::Differs { .. } => Code::EntryDiffers,
         error if error.is_signature() => Code::StatementSignature,
         _ => Code::StatementMalformed,

@@ -98,7 +98,7 @@ fn statements_must_be_those_of_their_entries() {
     assert_eq!(log.report.exit_code(), 11);
 }
 
-/// What was signed but is no statement is the log's fault; a kind of record from a later version is nobody's.
+/// What was signed but is no statement is the log's fault, whatever kind it says it is.
 #[test]
 fn statements_are_judged_apart_from_their_signatures() {
     let mut log = EvilLog::begun();
@@ -114,7 +114,7 @@ fn statements_are_judged_apart_from_their_signatures() {
     };
     take_text(text.replace("timeout", "ended by the moon"));
     take_text(text.replace("inference-receipt", "verdict"));
-    assert_eq!(log.shown(), ["statement-malformed at entry 1", "kind-unknown at entry 2"]);
+    assert_eq!(log.shown(), ["statement-malformed at entry 1", "statement-malformed at entry 2"]);
 }
 
 #[test]

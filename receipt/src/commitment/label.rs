@@ -21,10 +21,26 @@ pub enum Label {
     Before(u32),
     /// A body after the n-th transform: `transforms/<n>/after`.
     After(u32),
+    /// The n-th piece of evidence of a record: `<kind>/evidence/<n>`.
+    Evidence(Evidenced, u32),
 }
 
 codes! {
-    /// Members of groups that are commitments themselves.
+    /// Kinds of records that commit to evidence.
+    Evidenced {
+        /// A verdict.
+        Verdict = "verdict",
+        /// A dispute.
+        Dispute = "dispute",
+        /// A response.
+        Response = "response",
+        /// A remedy.
+        Remedy = "remedy",
+    }
+}
+
+codes! {
+    /// Members of groups and records that are commitments themselves.
     MemberLabel {
         /// `content.text`
         Text = "text",
@@ -42,6 +58,16 @@ codes! {
         PreviousResponse = "links/previous_response",
         /// `links.conversation`
         Conversation = "links/conversation",
+        /// What a disputant has to say.
+        DisputeStatement = "dispute/statement",
+        /// What a respondent has to say.
+        ResponseStatement = "response/statement",
+        /// The reasons for a resolution.
+        ResolutionStatement = "resolution/statement",
+        /// A resolution's own reference.
+        ResolutionReference = "resolution/reference",
+        /// A JSON object of what is right.
+        CorrectionValues = "correction/values",
     }
 }
 
@@ -53,7 +79,11 @@ impl Label {
 
     /// Whether the bytes are not text, so that the opening carries them in base64.
     pub const fn is_binary(self) -> bool {
-        matches!(self, Self::Member(MemberLabel::Text | MemberLabel::ToolCalls | MemberLabel::TokenIds))
+        matches!(
+            self,
+            Self::Member(MemberLabel::Text | MemberLabel::ToolCalls | MemberLabel::TokenIds)
+                | Self::Evidence(..)
+        )
     }
 }
 
@@ -67,6 +97,7 @@ impl fmt::Display for Label {
             Self::Member(member) => member.fmt(f),
             Self::Before(n) => write!(f, "transforms/{n}/before"),
             Self::After(n) => write!(f, "transforms/{n}/after"),
+            Self::Evidence(kind, n) => write!(f, "{kind}/evidence/{n}"),
         }
     }
 }
@@ -86,6 +117,8 @@ impl FromStr for Label {
                 Some((n, "after")) => n.parse().ok().map(Self::After),
                 _ => None,
             }
+        } else if let Some((kind, n)) = text.split_once("/evidence/") {
+            Evidenced::from_code(kind).zip(n.parse().ok()).map(|(kind, n)| Self::Evidence(kind, n))
         } else {
             match text {
                 "request" => Some(Self::Request),
@@ -108,6 +141,7 @@ mod tests {
 
     #[test]
     fn labels_have_one_form() {
+        let evidence = Evidenced::ALL.iter().map(|kind| Label::Evidence(*kind, 3));
         let members = MemberLabel::ALL.iter().copied().map(Label::Member);
         let groups = GroupName::ALL.iter().copied().map(Label::Group);
         let others = [
@@ -118,7 +152,7 @@ mod tests {
             Label::Before(1),
             Label::After(0),
         ];
-        for label in members.chain(groups).chain(others) {
+        for label in members.chain(groups).chain(evidence).chain(others) {
             assert_eq!(label.to_string().parse(), Ok(label));
         }
         for text in

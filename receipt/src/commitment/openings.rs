@@ -8,7 +8,7 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use zeroize::{Zeroize as _, Zeroizing};
 
-use super::{Label, MemberLabel, OpeningKey};
+use super::{Evidenced, Label, MemberLabel, OpeningKey};
 use crate::{
     envelope::Id,
     json::{
@@ -169,9 +169,7 @@ impl Openings {
                 check.commitment(Label::Response, response);
             }
         }
-        if let Predicate::Receipt(receipt) = &statement.predicate {
-            check.receipt(receipt);
-        }
+        check.predicate(&statement.predicate);
         let known: BTreeSet<Label> = check.found.iter().map(|checked| checked.label).collect();
         let unused = self.labels().filter(|label| !known.contains(label));
         let unused = unused.map(|label| Checked { label, finding: Finding::NotCommitted });
@@ -216,6 +214,36 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
+    fn predicate(&mut self, predicate: &Predicate) {
+        match predicate {
+            Predicate::Receipt(receipt) => self.receipt(receipt),
+            Predicate::Verdict(verdict) => self.evidence(Evidenced::Verdict, &verdict.evidence),
+            Predicate::Dispute(dispute) => {
+                self.member(MemberLabel::DisputeStatement, dispute.statement);
+                self.evidence(Evidenced::Dispute, &dispute.evidence);
+            }
+            Predicate::Response(response) => {
+                self.member(MemberLabel::ResponseStatement, response.statement);
+                self.evidence(Evidenced::Response, &response.evidence);
+            }
+            Predicate::Resolution(resolution) => {
+                self.member(MemberLabel::ResolutionStatement, resolution.statement);
+                self.member(MemberLabel::ResolutionReference, resolution.reference);
+            }
+            Predicate::Remedy(remedy) => self.evidence(Evidenced::Remedy, &remedy.evidence),
+            Predicate::Correction(correction) => {
+                self.member(MemberLabel::CorrectionValues, correction.values);
+            }
+            _ => {}
+        }
+    }
+
+    fn evidence(&mut self, kind: Evidenced, evidence: &[Commitment]) {
+        for (n, commitment) in (0..).zip(evidence) {
+            self.commitment(Label::Evidence(kind, n), *commitment);
+        }
+    }
+
     fn receipt(&mut self, receipt: &Receipt) {
         self.group(&receipt.usage, |_, _| ());
         self.group(&receipt.lengths, |_, _| ());

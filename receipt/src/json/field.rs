@@ -76,6 +76,36 @@ impl<'p, 'a> Field<'p, 'a> {
             .map(move |(n, value)| Self { value, place: Place { above, step: Step::Item(n) } }))
     }
 
+    /// Reads an array of `min` to `max` values, none of them twice.
+    pub fn list<T: PartialEq>(
+        &'p self,
+        min: usize,
+        max: usize,
+        read: impl Fn(&Self) -> Result<T, FieldError>,
+    ) -> Result<Vec<T>, FieldError> {
+        let mut list = Vec::new();
+        for item in self.items(max)? {
+            let value = read(&item)?;
+            if list.contains(&value) {
+                return Err(item.error(Reason::Twice));
+            }
+            list.push(value);
+        }
+        if list.len() < min {
+            return Err(self.error(Reason::TooFew { min, got: list.len() }));
+        }
+        Ok(list)
+    }
+
+    /// Reads an array of codes of a closed list, at least `min`, none of them twice.
+    pub fn codes<T: Copy + PartialEq>(
+        &'p self,
+        min: usize,
+        codes: &[(&'static str, T)],
+    ) -> Result<Vec<T>, FieldError> {
+        self.list(min, codes.len(), |item| item.code(codes))
+    }
+
     /// A string of any length and content.
     pub fn string(&self) -> Result<&'p str, FieldError> {
         self.value.text().ok_or_else(|| self.not("a string"))
@@ -258,6 +288,14 @@ pub enum Reason {
         /// How many there are.
         got: usize,
     },
+    /// Too few items.
+    #[error("has {got} elements, at least {min} are due")]
+    TooFew {
+        /// How many are due.
+        min: usize,
+        /// How many there are.
+        got: usize,
+    },
     /// Too many members or items.
     #[error("has {got} elements, at most {max} are allowed")]
     TooMany {
@@ -266,6 +304,9 @@ pub enum Reason {
         /// How many there are.
         got: usize,
     },
+    /// An item of a list that was there before.
+    #[error("is listed twice")]
+    Twice,
     /// A text with a control character.
     #[error("contains a control character")]
     Control,

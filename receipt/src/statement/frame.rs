@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use super::TEXT_BYTES_MAX;
+use super::{Kind, TEXT_BYTES_MAX};
 use crate::{
     envelope::Id,
     hex,
@@ -48,16 +48,24 @@ pub struct Numbering {
 }
 
 impl Frame {
-    /// Reads the frame. `signer` is the key it is expected to name, and spares reading that again.
-    pub(super) fn read(members: &mut Object<'_, '_>, signer: &PublicKey) -> Result<Self, FieldError> {
+    /// Reads the frame of a record. `signer` is the key it is expected to name, and spares reading that again.
+    pub(super) fn read(
+        members: &mut Object<'_, '_>,
+        signer: &PublicKey,
+        kind: Kind,
+    ) -> Result<Self, FieldError> {
         let nonce = members.required("nonce")?.parse()?;
         let log = members.required("log")?.parse()?;
-        let issuer = Issuer::read(&members.required("issuer")?, signer)?;
+        let issuer = Issuer::read(&members.required("issuer")?, signer, kind)?;
+        if kind == Kind::Epoch {
+            // Its `stream` is what it is about.
+            return Ok(Self { nonce, log, issuer, numbering: None });
+        }
         let numbering =
             match (members.optional("stream"), members.optional("number"), members.optional("previous")) {
                 (Some(stream), Some(number), Some(previous)) => Some(Numbering {
                     stream: stream.parse()?,
-                    number: Number(number.integer()?),
+                    number: Number::read(&number)?,
                     previous: previous.nullable(Field::parse)?,
                 }),
                 (None, None, None) => None,
@@ -91,11 +99,15 @@ impl Frame {
 }
 
 impl Issuer {
-    fn read(field: &Field<'_, '_>, signer: &PublicKey) -> Result<Self, FieldError> {
+    fn read(field: &Field<'_, '_>, signer: &PublicKey, kind: Kind) -> Result<Self, FieldError> {
         let mut members = field.object()?;
         let key = members.required("key")?;
         let key = if key.string()? == signer.as_str() { signer.clone() } else { key.parse()? };
-        let software = members.maybe("software", |text| text.text(TEXT_BYTES_MAX).map(str::to_owned))?;
+        let software = if kind.names_software() {
+            members.maybe("software", |text| text.text(TEXT_BYTES_MAX).map(str::to_owned))?
+        } else {
+            None
+        };
         members.finish()?;
         Ok(Self { key, software })
     }
@@ -160,6 +172,10 @@ impl Number {
     /// The place with that many before it; `None` beyond 2^53 - 1.
     pub const fn new(number: u64) -> Option<Self> {
         if number <= INTEGER_MAX { Some(Self(number)) } else { None }
+    }
+
+    pub(super) fn read(field: &Field<'_, '_>) -> Result<Self, FieldError> {
+        field.integer().map(Self)
     }
 
     /// How many places are before it.

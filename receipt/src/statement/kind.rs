@@ -84,6 +84,25 @@ impl Kind {
         matches!(self, Self::Receipt | Self::Void)
     }
 
+    /// Whether the statement of such a record can be erased. What others are judged by cannot.
+    pub const fn is_erasable(self) -> bool {
+        matches!(self, Self::Receipt | Self::Verdict | Self::Dispute | Self::Response | Self::Correction)
+    }
+
+    /// Whether such records may name the program that made them: those that programs make by themselves.
+    pub const fn names_software(self) -> bool {
+        matches!(
+            self,
+            Self::Receipt
+                | Self::Rules
+                | Self::Clock
+                | Self::Epoch
+                | Self::Void
+                | Self::Promise
+                | Self::Refusal
+        )
+    }
+
     pub(super) fn read(field: &Field<'_, '_>) -> Result<Self, FieldError> {
         struct PredicateType(Kind);
         impl std::str::FromStr for PredicateType {

@@ -1,17 +1,21 @@
-//! What a statement is about: an exchange, by commitments; or a record in the log, by its leaf hash.
+//! What a statement is about: an exchange, by commitments; a record in the log, by its leaf hash; or something outside.
 
 use std::{fmt, str::FromStr};
 
 use counterfoil_merkle::{Hash, hash::HashError};
 
-use super::Origin;
-use crate::json::{
-    field::{Field, FieldError, Reason},
-    write,
+use super::{Kind, Origin};
+use crate::{
+    envelope::Id,
+    json::{
+        field::{Field, FieldError, Reason},
+        write,
+    },
 };
 
 const COMMITMENT: &str = "counterfoilCommitment";
 const LEAF: &str = "counterfoilLeaf";
+const ID: &str = "counterfoilId";
 
 /// What a statement is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,10 +31,36 @@ pub enum Subject {
     Record(Hash),
     /// No record: the log itself. Written as the origin's name and the hash of the empty string.
     Log,
+    /// A promise of a receipt, by its id; it lies in the predicate.
+    Promise(Id),
+    /// A record of another log, by its leaf hash; its entry lies in the predicate.
+    Elsewhere(Hash),
 }
 
 impl Subject {
-    pub(super) fn read_exchange(field: &Field<'_, '_>) -> Result<Self, FieldError> {
+    /// Reads the subject that is due for a kind; a dispute's depends on what it says besides.
+    pub(super) fn read(field: &Field<'_, '_>, kind: Kind, log: &Origin) -> Result<Self, FieldError> {
+        match kind {
+            Kind::Receipt => Self::read_exchange(field),
+            Kind::Rules | Kind::Revocation => Self::read_record(field, log),
+            Kind::Clock
+            | Kind::Key
+            | Kind::Policy
+            | Kind::Epoch
+            | Kind::Void
+            | Kind::Promise
+            | Kind::Refusal => Self::read_log(field, log),
+            Kind::Verdict
+            | Kind::Dispute
+            | Kind::Response
+            | Kind::Resolution
+            | Kind::Remedy
+            | Kind::Correction
+            | Kind::Erasure => Self::read_leaf(field),
+        }
+    }
+
+    fn read_exchange(field: &Field<'_, '_>) -> Result<Self, FieldError> {
         let mut items = field.items(2)?;
         let request = items.next().ok_or_else(|| field.error(Reason::Empty))?;
         let request = digest(&request, "request", COMMITMENT)?;
@@ -38,8 +68,8 @@ impl Subject {
         Ok(Self::Exchange { request: Commitment(request), response: response.map(Commitment) })
     }
 
-    pub(super) fn read_record(field: &Field<'_, '_>, log: &Origin) -> Result<Self, FieldError> {
-        let item = field.items(1)?.next().ok_or_else(|| field.error(Reason::Empty))?;
+    fn read_record(field: &Field<'_, '_>, log: &Origin) -> Result<Self, FieldError> {
+        let item = only(field)?;
         if item.value().member("name").and_then(|name| name.text()) == Some(log.as_str())
             && digest(&item, log.as_str(), LEAF)? == Hash::EMPTY_ROOT
         {
@@ -48,10 +78,32 @@ impl Subject {
         digest(&item, "record", LEAF).map(Self::Record)
     }
 
-    pub(super) fn read_log(field: &Field<'_, '_>, log: &Origin) -> Result<Self, FieldError> {
+    /// Reads a subject that must be a record.
+    pub(super) fn read_leaf(field: &Field<'_, '_>) -> Result<Self, FieldError> {
+        digest(&only(field)?, "record", LEAF).map(Self::Record)
+    }
+
+    /// Reads a subject that must be the log.
+    fn read_log(field: &Field<'_, '_>, log: &Origin) -> Result<Self, FieldError> {
         match Self::read_record(field, log)? {
             Self::Log => Ok(Self::Log),
             _ => Err(field.error(Reason::Rule("must be the log itself, not a record"))),
+        }
+    }
+
+    /// Reads a subject that must be that promise.
+    pub(super) fn read_promise(field: &Field<'_, '_>, promise: Id) -> Result<Self, FieldError> {
+        match Id::new(digest(&only(field)?, "promise", ID)?) {
+            id if id == promise => Ok(Self::Promise(id)),
+            other => Err(field.mismatch(&promise.to_string(), &other.to_string())),
+        }
+    }
+
+    /// Reads a subject that must be that record of another log.
+    pub(super) fn read_elsewhere(field: &Field<'_, '_>, leaf: Hash) -> Result<Self, FieldError> {
+        match digest(&only(field)?, "elsewhere", LEAF)? {
+            hash if hash == leaf => Ok(Self::Elsewhere(hash)),
+            other => Err(field.mismatch(&leaf.to_string(), &other.to_string())),
         }
     }
 
@@ -70,8 +122,15 @@ impl Subject {
             }
             Self::Record(leaf) => write::array(out, [("record", LEAF, leaf)], descriptor),
             Self::Log => write::array(out, [(log.as_str(), LEAF, Hash::EMPTY_ROOT)], descriptor),
+            Self::Promise(id) => write::array(out, [("promise", ID, Hash::new(*id.as_bytes()))], descriptor),
+            Self::Elsewhere(leaf) => write::array(out, [("elsewhere", LEAF, leaf)], descriptor),
         }
     }
+}
+
+/// The one item of a subject.
+fn only<'p, 'a>(field: &'p Field<'p, 'a>) -> Result<Field<'p, 'a>, FieldError> {
+    field.items(1)?.next().ok_or_else(|| field.error(Reason::Empty))
 }
 
 fn digest(item: &Field<'_, '_>, name: &str, algorithm: &'static str) -> Result<Hash, FieldError> {

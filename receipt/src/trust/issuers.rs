@@ -6,28 +6,12 @@ use serde::Deserialize;
 use toml::value::{Datetime, Offset};
 
 use super::{TRUST_BYTES_MAX, TrustError};
-use crate::{Timestamp, code::codes, key::PublicKey};
+use crate::{Timestamp, key::PublicKey, statement::key::Role};
 
 /// The longest name.
 pub(super) const NAME_BYTES_MAX: usize = 256;
 
 const DAY_MS: u64 = 86_400_000;
-
-codes! {
-    /// What a key is trusted for. A key without any is trusted for whatever its records say.
-    Role {
-        /// It issues receipts.
-        Issuer = "issuer",
-        /// It checks others' receipts.
-        Verifier = "verifier",
-        /// It contests others' receipts.
-        Disputant = "disputant",
-        /// It decides disputes.
-        Arbiter = "arbiter",
-        /// It registers others.
-        Registrar = "registrar",
-    }
-}
 
 /// Issuers by key. One key has one name; one name may have several keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use crate::{
         write::{self, ObjectWriter},
     },
     key::PublicKey,
-    statement::{Commitment, Nonce, TEXT_BYTES_MAX, check_integers},
+    statement::{Commitment, Nonce, TEXT_BYTES_MAX, check_integers, policy::respond_within_s},
 };
 
 /// Most settings that a receipt can carry.
@@ -121,7 +121,7 @@ impl Group for Caller {
 pub struct Accountable {
     /// Their key; their name comes from a key record that it signed.
     pub key: PublicKey,
-    /// Within how many seconds they respond to a dispute.
+    /// Within how many seconds they respond to a dispute: 1 second to 366 days.
     pub respond_within: u64,
 }
 
@@ -131,7 +131,7 @@ impl Group for Accountable {
     fn read(field: &Field<'_, '_>) -> Result<Self, FieldError> {
         let mut members = field.object()?;
         let key = members.required("key")?.parse()?;
-        let respond_within = members.required("respond_within")?.integer()?;
+        let respond_within = respond_within_s(&members.required("respond_within")?)?;
         members.finish()?;
         Ok(Self { key, respond_within })
     }
