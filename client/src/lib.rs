@@ -1,5 +1,6 @@
 //! Client library and command line of the Counterfoil log.
 
+pub mod alert;
 pub mod answer;
 pub mod cli;
 pub mod context;

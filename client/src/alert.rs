@@ -1,0 +1,4 @@
+//! Alerts: what was found, told to whoever must know.
+pub mod episode;
+pub mod message;
+pub mod queue;
