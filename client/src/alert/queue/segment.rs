@@ -238,3 +238,24 @@ fn json(line: &[u8]) -> Option<&str> {
     let (digest, json) = line.split_at_checked(DIGEST_BYTES)?;
     (digest.last() == Some(&b' ')).then(|| str::from_utf8(json).ok())?
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// When not even the beginning of a failed write can be taken back, that is said: nothing may follow it.
+    #[test]
+    fn a_write_that_cannot_be_undone_leaves_the_state_unknown() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut segment = Segment::create(directory.path(), 0, Hash::of(&[]), &[]).unwrap();
+        let (bytes, digest) = (segment.bytes(), segment.digest());
+        let alert: Alert = serde_json::from_str(&format!(
+            r#"{{"event":"finding","id":"{digest}","log":"","class":"FORK","code":"c","place":"p","message":"m","at":1}}"#
+        ))
+        .unwrap();
+        segment.file = File::open(segment.path()).unwrap();
+        let failure = segment.append(std::slice::from_ref(&alert)).unwrap_err();
+        assert!(failure.unknown && failure.error.to_string().contains(".log"), "{failure:?}");
+        assert_eq!((segment.bytes(), segment.end(), segment.digest()), (bytes, 0, digest));
+    }
+}
