@@ -1,18 +1,93 @@
-//! May this record enter? A pure function of the envelope, the log it is meant for, and the issuers it takes.
+//! May this record enter? A pure function of the records before it, its envelope, and its date.
 //!
 //! Admission judges form and right, never content, and nothing that cannot be checked again later from entries and
-//! statements. Quotas are not admission.
+//! statements: [`Replay`] does. `RECORDS.md` has the rules. Quotas are not admission.
+
+mod chain;
+mod judge;
+mod ledger;
+mod refused;
+mod replay;
+
+pub use chain::{CHAIN_MAX, Chain, Link};
+pub use judge::DUE_WITHIN_MS_MAX;
+pub use ledger::{Blind, Ledger, Registered, STRANGERS_MAX};
+pub use refused::Refused;
+pub use replay::{NotAdmitted, Replay};
 
 use counterfoil_merkle::Hash;
 
 use crate::{
-    entry::EntryDraft,
+    entry::{Entry, EntryDraft},
     envelope::{Envelope, EnvelopeError, Id, VerifiedEnvelope},
     key::PublicKey,
     statement::{Kind, Origin, Statement, StatementError},
     timestamp::Timestamp,
     trust::{Issuers, Role},
 };
+
+/// A record to be judged: what its entry says of it, and its statement if that is there.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate<'a> {
+    /// Its kind.
+    pub kind: Kind,
+    /// The key that signed it.
+    pub issuer: &'a PublicKey,
+    /// The record it is about.
+    pub about: Option<Hash>,
+    /// Its statement; `None` if that was erased, or is not shown.
+    pub statement: Option<&'a Statement>,
+}
+
+impl<'a> Candidate<'a> {
+    /// A record that has no entry yet.
+    pub fn new(statement: &'a Statement) -> Self {
+        let (kind, about) = (statement.kind(), statement.about());
+        Self { kind, issuer: &statement.frame.issuer.key, about, statement: Some(statement) }
+    }
+
+    /// A record of a log. `statement` is that of the entry, which the caller has checked.
+    pub const fn logged(entry: &'a Entry, statement: Option<&'a Statement>) -> Self {
+        Self { kind: entry.kind, issuer: &entry.issuer, about: entry.about, statement }
+    }
+}
+
+/// What admitting a record rests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Pass {
+    /// On all that there is to judge.
+    Whole,
+    /// On what can be seen, and something cannot.
+    InPart(Unseen),
+}
+
+/// What could not be judged, because a statement is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unseen {
+    /// What the record itself says beyond its entry.
+    Statement,
+    /// Whether the signer is the one who may: the statement of that dispute shows it.
+    Right {
+        /// The dispute.
+        leaf: Hash,
+    },
+    /// Whether an arbiter is a party itself: the statement of that dispute shows it.
+    Case {
+        /// The dispute.
+        leaf: Hash,
+    },
+}
+
+impl Pass {
+    /// What a log does with a new record: it takes none whose right nobody can see.
+    pub const fn for_new(self) -> Result<(), Refused> {
+        match self {
+            Self::InPart(Unseen::Right { leaf }) => Err(Refused::AboutErased { leaf }),
+            _ => Ok(()),
+        }
+    }
+}
 
 /// Who may write receipts.
 #[derive(Clone, Debug)]
@@ -136,3 +211,6 @@ pub enum Refusal {
         now: Timestamp,
     },
 }
+
+#[cfg(test)]
+mod tests;

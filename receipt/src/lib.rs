@@ -86,7 +86,10 @@ pub mod exchange;
 mod hex;
 pub mod json;
 pub mod key;
+pub mod refusal;
 pub mod statement;
+#[cfg(test)]
+mod testing;
 pub mod timestamp;
 mod tree;
 pub mod trust;

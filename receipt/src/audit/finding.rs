@@ -4,7 +4,7 @@ use std::fmt;
 
 use counterfoil_merkle::{LeafIndex, TreeSize, tile::TilePath};
 
-use crate::code::codes;
+use crate::{code::codes, statement::party::is_invisible};
 
 codes! {
     /// What a finding amounts to, the gravest first.
@@ -211,12 +211,6 @@ impl fmt::Display for Finding {
         }
         Ok(())
     }
-}
-
-/// Characters that hide, join or turn the text around them.
-const fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use crate::{
         field::{Field, FieldError, Object, Reason},
         write::{self, ObjectWriter},
     },
+    key::PublicKey,
     statement::groups::{Accountable, Group as _},
 };
 
@@ -116,6 +117,14 @@ impl Dispute {
     /// The record of another log that is disputed.
     pub fn elsewhere(&self) -> Option<&Elsewhere> {
         if let Some(Outside::Elsewhere(elsewhere)) = &self.outside { Some(elsewhere) } else { None }
+    }
+
+    /// Who issued something that lies outside the log.
+    pub(crate) fn issuer_of(outside: &Outside) -> &PublicKey {
+        match outside {
+            Outside::Promise(promise) => promise.envelope().key(),
+            Outside::Elsewhere(elsewhere) => &elsewhere.entry.issuer,
+        }
     }
 
     /// Reads predicate and subject, which go together.

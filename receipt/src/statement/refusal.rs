@@ -49,6 +49,8 @@ codes! {
         KeyWindow = "key_window",
         /// The key was revoked.
         KeyRevoked = "key_revoked",
+        /// More keys that nobody registered were revoked than can be remembered.
+        KeysFull = "keys_full",
         /// A revocation is about the key's own record.
         Card = "card",
         /// The record it is about is not in the log.
