@@ -13,6 +13,7 @@ mod get;
 mod keygen;
 mod load;
 mod logs;
+mod memory;
 mod monitor;
 mod place;
 mod progress;
@@ -28,6 +29,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 pub use exit::{Exit, No};
+pub use memory::MemoryArgs;
 pub use target::{LogArgs, Opened};
 pub use terminal::Terminal;
 
@@ -90,7 +92,7 @@ impl Command {
             Self::Consistency(command) => command.run(terminal).await,
             Self::Get(command) => command.run(terminal).await,
             Self::Load(command) => command.run(terminal).await,
-            Self::Verify(command) => command.run(terminal),
+            Self::Verify(command) => command.run(terminal).await,
             Self::Monitor(command) => command.run(terminal).await,
             Self::VerifyEvidence(command) => command.run(terminal),
             Self::Completions(command) => command.run::<Cli>(),

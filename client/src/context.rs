@@ -1,19 +1,31 @@
-//! The logs that a person knows: a small folder a log, with its address, its keys and the newest checkpoint seen.
+//! The logs that a person knows: a small folder a log.
+//!
+//! ```text
+//! log.toml              address, keys, policy, whom to gossip with
+//! checkpoint            the newest checkpoint seen
+//! seen/<size>           older ones, a bounded number
+//! inconsistent/         checkpoints that did not go with the newest one, and are not proven to be a fork
+//! evidence/<id>.txt     proof that the log signed two histories: it is refused for as long as this is here
+//! ```
 
 use std::{
     fs, io,
     path::{Path, PathBuf},
 };
 
-use counterfoil_merkle::key::KeyError;
+use counterfoil_merkle::{
+    key::{KeyError, VerifierKey},
+    policy::{POLICY_BYTES_MAX, PolicyError},
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    conviction::{self, Conviction, ConvictionError},
     file::{self, Access, FileError},
-    log::KnownLog,
+    log::{KnownLog, LogPolicy},
 };
 
-const LOG_BYTES_MAX: usize = 64 * 1024;
+const LOG_BYTES_MAX: usize = POLICY_BYTES_MAX + 64 * 1024;
 const NAME_BYTES_MAX: usize = 64;
 
 /// The folder of all logs.
@@ -22,7 +34,7 @@ pub struct Contexts {
     root: PathBuf,
 }
 
-/// One log's folder: `log.toml` and `checkpoint`.
+/// One log's folder.
 #[derive(Clone, Debug)]
 pub struct Context {
     /// What the person calls the log.
@@ -33,6 +45,8 @@ pub struct Context {
     pub log: KnownLog,
     /// PEM file of the certificates to trust for its address.
     pub authorities: Option<PathBuf>,
+    /// Addresses of monitors that hear of its checkpoints.
+    pub gossip: Vec<String>,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -44,6 +58,10 @@ struct LogTable {
     clock: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     authorities: Option<PathBuf>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    gossip: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy: Option<String>,
 }
 
 impl Contexts {
@@ -65,8 +83,20 @@ impl Contexts {
         Ok(self.root.join(name))
     }
 
-    /// Reads what is known of a log.
+    /// Reads what is known of a log that may be trusted.
+    ///
+    /// # Errors
+    /// [`ContextError::Refused`] if there is evidence against it.
     pub fn open(&self, name: &str) -> Result<Context, ContextError> {
+        let context = self.open_anyway(name)?;
+        match self.conviction(&context.log.key, Some(&context.folder))? {
+            Some(conviction) => Err(ContextError::refused(&context.log.key, conviction)),
+            None => Ok(context),
+        }
+    }
+
+    /// Reads what is known of a log, whatever it is accused of.
+    pub fn open_anyway(&self, name: &str) -> Result<Context, ContextError> {
         let folder = self.folder(name)?;
         let path = folder.join("log.toml");
         let Some(bytes) = file::read_if_there(&path, LOG_BYTES_MAX)? else {
@@ -77,8 +107,40 @@ impl Contexts {
         let table: LogTable = toml::from_str(table).map_err(|error| malformed(error.to_string()))?;
         let key = |text: &str| text.parse().map_err(|error: KeyError| malformed(error.to_string()));
         let clock = table.clock.as_deref().map(key).transpose()?;
-        let log = KnownLog { key: key(&table.key)?, clock, url: table.url };
-        Ok(Context { name: name.to_owned(), folder, log, authorities: table.authorities })
+        let policy = |text: &str| text.parse().map_err(|error: PolicyError| malformed(error.to_string()));
+        let policy: Option<LogPolicy> = table.policy.as_deref().map(policy).transpose()?;
+        let log = KnownLog { key: key(&table.key)?, clock, url: table.url, policy };
+        if log.policy.as_ref().is_some_and(|policy| !policy.lists(&log.key)) {
+            return Err(malformed(format!("the policy does not list the log {}", log.key)));
+        }
+        let (authorities, gossip) = (table.authorities, table.gossip);
+        Ok(Context { name: name.to_owned(), folder, log, authorities, gossip })
+    }
+
+    /// Evidence against the log with this key in any log's folder, whatever it is called there.
+    ///
+    /// # Errors
+    /// If evidence in its `own` folder cannot be read. In the folders of others it is their own affair.
+    pub fn conviction(
+        &self,
+        log: &VerifierKey,
+        own: Option<&Path>,
+    ) -> Result<Option<Conviction>, ContextError> {
+        if let Some(own) = own
+            && let Some(conviction) = conviction::find(own, log)?
+        {
+            return Ok(Some(conviction));
+        }
+        let folders = self.names()?.into_iter().map(|name| self.root.join(name));
+        Ok(folders.filter_map(|folder| conviction::find(&folder, log).ok().flatten()).next())
+    }
+
+    /// Refuses a log that there is evidence against; for one that is named by its key alone.
+    pub fn admit(&self, log: &VerifierKey) -> Result<(), ContextError> {
+        match self.conviction(log, None)? {
+            Some(conviction) => Err(ContextError::refused(log, conviction)),
+            None => Ok(()),
+        }
     }
 
     /// The names of all logs, sorted.
@@ -109,6 +171,8 @@ impl Context {
             key: self.log.key.to_string(),
             clock: self.log.clock.as_ref().map(ToString::to_string),
             authorities: self.authorities.clone(),
+            gossip: self.gossip.clone(),
+            policy: self.log.policy.as_ref().map(|policy| policy.text().to_owned()),
         };
         let path = self.folder.join("log.toml");
         let malformed = |error: toml::ser::Error| ContextError::Malformed {
@@ -144,9 +208,29 @@ pub enum ContextError {
         /// What is wrong with it.
         reason: String,
     },
+    /// It signed two histories.
+    #[error(
+        "{origin} signed two histories and is refused for good: {} proves it (`counterfoil verify-evidence` checks it)",
+        evidence.display()
+    )]
+    Refused {
+        /// The log's origin.
+        origin: String,
+        /// The file that proves it.
+        evidence: PathBuf,
+    },
+    /// What is kept as evidence cannot be read.
+    #[error(transparent)]
+    Evidence(#[from] ConvictionError),
     /// Its files cannot be read or written.
     #[error(transparent)]
     File(#[from] FileError),
+}
+
+impl ContextError {
+    fn refused(log: &VerifierKey, conviction: Conviction) -> Self {
+        Self::Refused { origin: log.name().to_string(), evidence: conviction.path }
+    }
 }
 
 #[cfg(test)]
@@ -163,9 +247,14 @@ mod tests {
         assert!(contexts.names().unwrap().is_empty());
         assert!(matches!(contexts.open("main"), Err(ContextError::Unknown { .. })));
         for (name, clock) in [("main", Some(CLOCK.parse().unwrap())), ("b-2.x", None)] {
-            let log = KnownLog { key: KEY.parse().unwrap(), clock, url: "http://127.0.0.1:1/a".to_owned() };
+            let log = KnownLog {
+                key: KEY.parse().unwrap(),
+                clock,
+                url: "http://127.0.0.1:1/a".to_owned(),
+                policy: None,
+            };
             let folder = contexts.folder(name).unwrap();
-            let saved = Context { name: name.to_owned(), folder, log, authorities: None };
+            let saved = Context { name: name.to_owned(), folder, log, authorities: None, gossip: Vec::new() };
             saved.save().unwrap();
             assert_eq!(contexts.open(name).unwrap().log, saved.log);
         }

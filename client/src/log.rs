@@ -1,14 +1,19 @@
 //! A log that is known by its key, and what can be proven about it from its tiles.
 
+mod policy;
+
+pub use policy::LogPolicy;
+
 use std::collections::{BTreeMap, btree_map::Entry};
 
 use bytes::Bytes;
 use counterfoil_merkle::{
     Hash, LeafIndex, NodeId, TreeHead, TreeSize,
     bundle::{BundleError, parse_bundle},
-    checkpoint::{CheckpointError, SignedCheckpoint, VerifiedCheckpoint},
+    checkpoint::{SignedCheckpoint, VerifiedCheckpoint},
     cosign::Cosignature,
     key::VerifierKey,
+    policy::PolicyError,
     proof::{ConsistencyProof, InclusionProof, ProofError},
     tile::{TILE_WIDTH, TileError, TileId, TileKind, TilePath, TileTree},
     tree::{Subtree, TreeError},
@@ -25,6 +30,8 @@ pub struct KnownLog {
     pub clock: Option<VerifierKey>,
     /// Where it is: a URL, or the path of a directory.
     pub url: String,
+    /// Which witnesses have to have cosigned a checkpoint; without a policy the log's own signature is enough.
+    pub policy: Option<LogPolicy>,
 }
 
 /// A known log and the place it is read from.
@@ -41,14 +48,21 @@ pub struct Latest {
     pub checkpoint: VerifiedCheckpoint,
     /// The log's own time, if its clock key is known.
     pub clock: Option<Cosignature>,
+    /// The witnesses of the log's policy that cosigned it.
+    pub witnesses: Vec<Cosignature>,
 }
 
 impl KnownLog {
-    /// Checks a checkpoint's text: the log's signature and, if its clock is known, that it attests the time.
-    pub fn check(&self, note: &str) -> Result<Latest, CheckpointError> {
-        let checkpoint = note.parse::<SignedCheckpoint>()?.verify(&self.key)?;
+    /// Checks a checkpoint's text: the log's signature, that its clock attests the time if it is known, and the quorum
+    /// of its witnesses if there is a policy.
+    pub fn check(&self, note: &str) -> Result<Latest, PolicyError> {
+        let signed = note.parse::<SignedCheckpoint>()?;
+        let checkpoint = signed.verify(&self.key)?;
         let clock = self.clock.as_ref().map(|clock| checkpoint.cosignature(clock)).transpose()?;
-        Ok(Latest { checkpoint, clock })
+        let accepted = self.policy.as_ref().map(|policy| policy.policy().check(&signed)).transpose()?;
+        let (witnesses, listed) =
+            accepted.map(|accepted| (accepted.witnesses, accepted.clock)).unwrap_or_default();
+        Ok(Latest { checkpoint, clock: clock.or(listed), witnesses })
     }
 }
 
@@ -177,9 +191,9 @@ pub enum LogError {
     /// Its checkpoint is not text.
     #[error("the log's checkpoint is not UTF-8")]
     NotText,
-    /// Its checkpoint is bad.
+    /// Its checkpoint is bad, or too few witnesses cosigned it.
     #[error(transparent)]
-    Checkpoint(#[from] CheckpointError),
+    Checkpoint(#[from] PolicyError),
     /// A tile or bundle that belongs to the tree is not there.
     #[error("the log does not have {path}")]
     Gone {

@@ -1,21 +1,28 @@
 //! The newest checkpoint seen of a log: what every other one of its checkpoints has to be consistent with.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io,
     path::{Path, PathBuf},
 };
 
 use counterfoil_merkle::{
     TreeSize,
-    checkpoint::{CheckpointError, VerifiedCheckpoint},
+    checkpoint::{CheckpointError, SignedCheckpoint, VerifiedCheckpoint},
+    evidence::ForkEvidence,
     note::NOTE_BYTES_MAX,
 };
 
 use crate::{
+    conviction::{self, ConvictionError},
     file::{self, Access, FileError},
+    fork::{self, Sighting},
     log::{KnownLog, Log, LogError},
+    seen,
 };
+
+/// Most checkpoints that are kept because they do not go with the pinned one. One is enough to ask questions.
+const INCONSISTENT_MAX: usize = 64;
 
 /// The newest checkpoint seen, in a folder or for one run only.
 #[derive(Clone, Debug)]
@@ -23,6 +30,10 @@ pub struct Pin {
     known: KnownLog,
     folder: Option<PathBuf>,
     newest: Option<VerifiedCheckpoint>,
+    /// Whether the folder is for more than evidence.
+    remembers: bool,
+    /// Whether what was pinned before this run is among the older ones already.
+    kept: bool,
 }
 
 /// How a checkpoint stands to the pinned one. It is consistent with it in any case.
@@ -44,13 +55,18 @@ pub enum Held {
 impl Pin {
     /// Nothing is pinned yet, and nothing is kept.
     pub const fn for_one_run(known: KnownLog) -> Self {
-        Self { known, folder: None, newest: None }
+        Self { known, folder: None, newest: None, remembers: false, kept: false }
+    }
+
+    /// As [`Pin::for_one_run`], but evidence is kept in the folder.
+    pub fn forgetful(folder: &Path, known: KnownLog) -> Self {
+        Self { folder: Some(folder.to_owned()), ..Self::for_one_run(known) }
     }
 
     /// The checkpoint pinned in a folder.
     pub fn open(folder: &Path, known: KnownLog) -> Result<Self, PinError> {
         let newest = stored(folder, &known)?;
-        Ok(Self { known, folder: Some(folder.to_owned()), newest })
+        Ok(Self { newest, remembers: true, ..Self::forgetful(folder, known) })
     }
 
     /// The newest checkpoint seen.
@@ -58,12 +74,29 @@ impl Pin {
         self.newest.as_ref()
     }
 
+    /// The newest checkpoint seen of a tree of at most that size, if one was kept.
+    pub fn newest_up_to(&self, size: TreeSize) -> Option<VerifiedCheckpoint> {
+        let folder = self.folder.as_ref().filter(|_| self.remembers)?;
+        seen::up_to(&folder.join("seen"), size, &self.known.key).ok().flatten()
+    }
+
     /// Demands that a checkpoint is consistent with the pinned one, and pins it if it is newer.
     ///
-    /// One that is not is kept beside the pinned one: two such checkpoints may be evidence of a fork.
+    /// If it is not, whatever tiles can be had are turned into evidence, which convicts the log for good. Without evidence
+    /// the checkpoint is kept beside the pinned one, for others may have the tiles.
     pub async fn hold(&mut self, log: &Log, checkpoint: &VerifiedCheckpoint) -> Result<Held, PinError> {
+        self.hold_sighting(log, checkpoint, &Sighting::of(checkpoint.signed().clone())).await
+    }
+
+    /// As [`Pin::hold`], of a checkpoint that came with a record, which may convict where the checkpoint alone does not.
+    pub async fn hold_sighting(
+        &mut self,
+        log: &Log,
+        checkpoint: &VerifiedCheckpoint,
+        sighting: &Sighting,
+    ) -> Result<Held, PinError> {
         loop {
-            let held = self.compare(log, checkpoint).await?;
+            let held = self.compare(log, checkpoint, sighting).await?;
             if !matches!(held, Held::First | Held::Newer { .. }) || self.advance(checkpoint)? {
                 return Ok(held);
             }
@@ -71,7 +104,12 @@ impl Pin {
         }
     }
 
-    async fn compare(&self, log: &Log, checkpoint: &VerifiedCheckpoint) -> Result<Held, PinError> {
+    async fn compare(
+        &self,
+        log: &Log,
+        checkpoint: &VerifiedCheckpoint,
+        sighting: &Sighting,
+    ) -> Result<Held, PinError> {
         let Some(newest) = &self.newest else { return Ok(Held::First) };
         let (pinned, head) = (newest.head(), checkpoint.head());
         let (old, new) = if head.size < pinned.size { (head, pinned) } else { (pinned, head) };
@@ -79,14 +117,36 @@ impl Pin {
             Ok(_) if head.size > pinned.size => Ok(Held::Newer { from: pinned.size }),
             Ok(_) if head.size < pinned.size => Ok(Held::Older),
             Ok(_) => Ok(Held::Same),
-            Err(reason) if reason.is_silence() => Err(PinError::Log(reason)),
-            Err(reason) => Err(PinError::Inconsistent { reason, kept: self.keep(checkpoint)? }),
+            // Gone: there is an answer, but not the tree that was signed.
+            Err(reason) if reason.is_silence() && !matches!(reason, LogError::Gone { .. }) => {
+                Err(PinError::Log(reason))
+            }
+            Err(reason) => {
+                let pinned = Sighting::of(newest.signed().clone());
+                Err(match fork::prove(log, &pinned, sighting).await {
+                    Some(evidence) => self.convict(evidence)?,
+                    None if reason.is_silence() => {
+                        PinError::Unsettled { reason, kept: self.keep(checkpoint)? }
+                    }
+                    None => PinError::Inconsistent { reason, kept: self.keep(checkpoint)? },
+                })
+            }
         }
+    }
+
+    /// Keeps evidence, so that the log is refused from now on; gives the error to end with.
+    ///
+    /// # Errors
+    /// If the evidence does not convict this log, or cannot be written.
+    pub fn convict(&self, evidence: ForkEvidence) -> Result<PinError, ConvictionError> {
+        let folder = self.folder.as_ref();
+        let path = folder.map(|folder| conviction::keep(folder, &self.known.key, &evidence)).transpose()?;
+        Ok(PinError::Forked { origin: self.known.key.name().to_string(), path, evidence: Box::new(evidence) })
     }
 
     /// Pins a newer checkpoint, unless the stored one has changed since it was read: then that is read, and `false`.
     fn advance(&mut self, checkpoint: &VerifiedCheckpoint) -> Result<bool, PinError> {
-        if let Some(folder) = &self.folder {
+        if let Some(folder) = self.folder.as_ref().filter(|_| self.remembers) {
             let _lock = lock(folder)?;
             let now = stored(folder, &self.known)?;
             if now.as_ref().map(VerifiedCheckpoint::head)
@@ -94,6 +154,11 @@ impl Pin {
             {
                 self.newest = now;
                 return Ok(false);
+            }
+            if let Some(older) = &self.newest
+                && !std::mem::replace(&mut self.kept, true)
+            {
+                seen::keep(&folder.join("seen"), older)?;
             }
             let note = checkpoint.signed().to_string();
             file::replace_durably(&folder.join("checkpoint"), note.as_bytes(), Access::Public)?;
@@ -106,6 +171,9 @@ impl Pin {
         let Some(folder) = &self.folder else { return Ok(None) };
         let folder = folder.join("inconsistent");
         file::create_folder(&folder)?;
+        if fs::read_dir(&folder).map_err(FileError::new("list", &folder))?.count() >= INCONSISTENT_MAX {
+            return Ok(None);
+        }
         let head = checkpoint.head();
         let path = folder.join(format!("{}-{:.16}.checkpoint", head.size, head.root.to_string()));
         file::replace_durably(&path, checkpoint.signed().to_string().as_bytes(), Access::Public)?;
@@ -116,9 +184,10 @@ impl Pin {
 fn stored(folder: &Path, known: &KnownLog) -> Result<Option<VerifiedCheckpoint>, PinError> {
     let path = folder.join("checkpoint");
     let Some(bytes) = file::read_if_there(&path, NOTE_BYTES_MAX)? else { return Ok(None) };
-    let text = String::from_utf8_lossy(&bytes);
-    let checked = known.check(&text).map_err(|reason| PinError::Stored { path, reason })?;
-    Ok(Some(checked.checkpoint))
+    // What clock and witnesses it needed was checked when it was pinned; policies change.
+    let signed: Result<SignedCheckpoint, _> = String::from_utf8_lossy(&bytes).parse();
+    let checked = signed.and_then(|signed| signed.verify(&known.key));
+    checked.map(Some).map_err(|reason| PinError::Stored { path, reason })
 }
 
 /// Holds the lock of a folder until dropped.
@@ -136,7 +205,17 @@ fn lock(folder: &Path) -> Result<File, FileError> {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PinError {
-    /// The log's tiles do not lead from one checkpoint to the other.
+    /// The log signed two histories.
+    #[error("{origin} signed two histories and is refused from now on{}", proven_by(.path.as_deref()))]
+    Forked {
+        /// The log's origin.
+        origin: String,
+        /// The file that proves it, if there is a folder for it.
+        path: Option<PathBuf>,
+        /// What it says.
+        evidence: Box<ForkEvidence>,
+    },
+    /// The log's tiles do not lead from one checkpoint to the other, and prove nothing either.
     #[error("the checkpoint is not consistent with the newest one seen{}: {reason}", kept_at(.kept.as_deref()))]
     Inconsistent {
         /// What does not hold.
@@ -145,8 +224,19 @@ pub enum PinError {
         kept: Option<PathBuf>,
     },
     /// Whether they are consistent could not be found out.
-    #[error(transparent)]
+    #[error("whether the checkpoint is consistent with the newest one seen could not be found out: {0}")]
     Log(LogError),
+    /// The log signed a tree that it does not show.
+    #[error("the log does not show the tree of a checkpoint that it signed{}: {reason}", kept_at(.kept.as_deref()))]
+    Unsettled {
+        /// What is missing.
+        reason: LogError,
+        /// Where the checkpoint was kept.
+        kept: Option<PathBuf>,
+    },
+    /// Evidence could not be read or written.
+    #[error(transparent)]
+    Conviction(#[from] ConvictionError),
     /// The pinned checkpoint is not one of this log.
     #[error("{}: {reason}", path.display())]
     Stored {
@@ -160,6 +250,10 @@ pub enum PinError {
     File(#[from] FileError),
 }
 
+fn proven_by(path: Option<&Path>) -> String {
+    path.map(|path| format!(": {} proves it", path.display())).unwrap_or_default()
+}
+
 fn kept_at(path: Option<&Path>) -> String {
     path.map(|path| format!(" (it is kept in {})", path.display())).unwrap_or_default()
 }
@@ -171,7 +265,7 @@ mod tests {
     use super::*;
     use crate::testlog;
 
-    /// A checkpoint is pinned if it grew from the pinned one; one that did not is kept as possible evidence.
+    /// A checkpoint is pinned if it grew from the pinned one; one that did not convicts the log.
     #[tokio::test]
     async fn only_what_grew_is_pinned() {
         let store = tempfile::tempdir().unwrap();
@@ -194,9 +288,67 @@ mod tests {
         let forked = TreeHead { root: Hash::leaf(b"other"), ..checkpoint(300).head() };
         let forked = testlog::checkpoint(forked, 8).verify(&known.key).unwrap();
         let refused = pin.hold(&log, &forked).await;
-        let Err(PinError::Inconsistent { kept: Some(kept), .. }) = refused else { panic!("{refused:?}") };
-        assert_eq!(std::fs::read_to_string(kept).unwrap(), forked.signed().to_string());
+        let Err(PinError::Forked { path: Some(path), evidence, .. }) = refused else { panic!("{refused:?}") };
+        assert_eq!(fs::read_to_string(&path).unwrap(), evidence.to_string());
+        assert_eq!(evidence.verify(&known.key), Ok(()));
+        assert_eq!(conviction::find(folder.path(), &known.key).unwrap().unwrap().path, path);
         assert_eq!(Pin::open(folder.path(), known).unwrap().newest(), again.newest());
+    }
+
+    /// What does not go together, and is not proven to be a fork, is kept to be shown to others: the pinned one stays.
+    #[tokio::test]
+    async fn what_is_not_proven_is_kept() {
+        let store = tempfile::tempdir().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let leaves = testlog::leaves(300);
+        testlog::store(store.path(), &leaves);
+        let log = testlog::log(store.path());
+        let known = log.known().clone();
+        let checkpoint = |head| testlog::checkpoint(head, 7).verify(&known.key).unwrap();
+        let mut pin = Pin::open(folder.path(), known.clone()).unwrap();
+        pin.hold(&log, &checkpoint(testlog::head(&leaves))).await.unwrap();
+
+        let unshown = TreeHead { size: TreeSize::new(400).unwrap(), root: Hash::leaf(b"other") };
+        let refused = pin.hold(&log, &checkpoint(unshown)).await;
+        let Err(PinError::Unsettled { kept: Some(kept), .. }) = refused else { panic!("{refused:?}") };
+        assert_eq!(fs::read_to_string(kept).unwrap(), checkpoint(unshown).signed().to_string());
+
+        testlog::write(&store.path().join("tile/0/000"), &[0; 8192]);
+        let smaller = testlog::head(&leaves[..100]);
+        let refused = pin.hold(&log, &checkpoint(smaller)).await;
+        let Err(PinError::Inconsistent { kept: Some(kept), .. }) = refused else { panic!("{refused:?}") };
+        assert_eq!(fs::read_to_string(kept).unwrap(), checkpoint(smaller).signed().to_string());
+        assert!(conviction::find(folder.path(), &known.key).unwrap().is_none());
+        assert_eq!(Pin::open(folder.path(), known.clone()).unwrap().newest().unwrap().head().size.get(), 300);
+
+        // A hostile log signs without end, and fills no disk.
+        for n in 0..INCONSISTENT_MAX as u64 + 5 {
+            let head = TreeHead { size: TreeSize::new(500 + n).unwrap(), ..unshown };
+            assert!(matches!(pin.hold(&log, &checkpoint(head)).await, Err(PinError::Unsettled { .. })));
+        }
+        let kept = fs::read_dir(folder.path().join("inconsistent")).unwrap().count();
+        assert_eq!(kept, INCONSISTENT_MAX);
+    }
+
+    /// Who wants nothing remembered is not held against anything, and leaves nothing but evidence behind.
+    #[tokio::test]
+    async fn forgetting_leaves_evidence_alone() {
+        let store = tempfile::tempdir().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let leaves = testlog::leaves(9);
+        testlog::store(store.path(), &leaves);
+        let log = testlog::log(store.path());
+        let known = log.known().clone();
+        let checkpoint = |head| testlog::checkpoint(head, 7).verify(&known.key).unwrap();
+        let mut pin = Pin::forgetful(folder.path(), known.clone());
+        for size in [5, 9] {
+            pin.hold(&log, &checkpoint(testlog::head(&leaves[..size]))).await.unwrap();
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        assert!(Pin::open(folder.path(), known.clone()).unwrap().newest().is_none());
+        let forked = TreeHead { root: Hash::leaf(b"other"), ..testlog::head(&leaves) };
+        assert!(matches!(pin.hold(&log, &checkpoint(forked)).await, Err(PinError::Forked { .. })));
+        assert!(conviction::find(folder.path(), &known.key).unwrap().is_some());
     }
 
     /// Of two programs at once, each holds its checkpoint against what the other has pinned.

@@ -34,8 +34,11 @@ pub enum Outcome {
 }
 
 impl KnownLog {
-    /// Trust in this log's own word: its key and, if known, its clock.
+    /// Trust as the log's policy says; without one, in the log's own word: its key and, if known, its clock.
     pub fn trust(&self) -> Result<Trust, PolicyError> {
+        if let Some(policy) = &self.policy {
+            return Ok(Trust::in_policy(policy.policy().clone()));
+        }
         let clock = self.clock.as_ref().map(|clock| format!("witness clock {clock}\n")).unwrap_or_default();
         Ok(Trust::in_policy(format!("log {}\n{clock}quorum none\n", self.key).parse()?))
     }

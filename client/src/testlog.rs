@@ -83,6 +83,7 @@ pub(crate) fn log(root: &Path) -> Log {
         key: signer(ORIGIN, Algorithm::Ed25519).public().clone(),
         clock: Some(signer("log.example/clock", Algorithm::CosignatureV1).public().clone()),
         url: root.to_str().unwrap().to_owned(),
+        policy: None,
     };
     let source = Source::open(&known.url, &Connection::default()).unwrap();
     Log::new(known, source)

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 use clap::Args;
 
-use super::{Exit, LogArgs, Terminal};
+use super::{Exit, LogArgs, MemoryArgs, Terminal};
 use crate::{
     file,
     submit::{BATCH_MAX, Submitter},
@@ -21,6 +21,9 @@ use run::Run;
 pub(super) struct Append {
     #[command(flatten)]
     log: LogArgs,
+
+    #[command(flatten)]
+    memory: MemoryArgs,
 
     /// Envelopes: one a file, or one a line; `-` for standard input.
     #[arg(required = true, value_name = "FILE")]
@@ -46,7 +49,7 @@ fn batch_size(text: &str) -> Result<usize, String> {
 
 impl Append {
     pub(super) async fn run(self, terminal: &Terminal) -> anyhow::Result<Exit> {
-        let opened = self.log.open(self.retries)?;
+        let opened = self.log.open(&self.memory, self.retries)?;
         let Some(api) = opened.log.source().api().cloned() else {
             bail!("{} is a directory; appending takes a server", opened.log.source());
         };
@@ -65,7 +68,7 @@ impl Append {
             }
         }
         run.send().await?;
-        Ok(run.finish())
+        run.finish().await
     }
 }
 

@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::{
-    Exit, LogArgs, Opened, Terminal,
+    Exit, LogArgs, MemoryArgs, Terminal,
     terminal::{Tone, moment_s, shown},
 };
 use crate::pin::Held;
@@ -15,6 +15,9 @@ pub(super) struct Checkpoint {
     #[command(flatten)]
     log: LogArgs,
 
+    #[command(flatten)]
+    memory: MemoryArgs,
+
     /// Print the signed note itself.
     #[arg(long, conflicts_with = "json")]
     note: bool,
@@ -22,9 +25,9 @@ pub(super) struct Checkpoint {
 
 impl Checkpoint {
     pub(super) async fn run(self, terminal: &Terminal) -> anyhow::Result<Exit> {
-        let Opened { log, mut pin } = self.log.open(2)?;
-        let latest = log.checkpoint().await?;
-        let held = pin.hold(&log, &latest.checkpoint).await?;
+        let mut opened = self.log.open(&self.memory, 2)?;
+        let latest = opened.log.checkpoint().await?;
+        let held = opened.hold(&latest.checkpoint, terminal).await?;
         let (head, origin) = (latest.checkpoint.head(), latest.checkpoint.origin());
         let time = latest.clock.as_ref().map(|clock| clock.time_s);
         let note = latest.checkpoint.signed().to_string();
@@ -39,10 +42,19 @@ impl Checkpoint {
             Some(time) => format!("time: {}, by the log's clock", moment_s(time)),
             None => "time: not checked, the log's clock is not known".to_owned(),
         });
+        for witness in &latest.witnesses {
+            let (name, time) = (shown(witness.name.as_str()), moment_s(witness.time_s));
+            terminal.line(format_args!("witness: {name}, {time}"));
+        }
         terminal.line(format_args!("{}", terminal.paint(Tone::Good, describe(held))));
+        let witnesses: Vec<_> = latest
+            .witnesses
+            .iter()
+            .map(|witness| json!({ "name": witness.name.as_str(), "time": witness.time_s }))
+            .collect();
         terminal.value(&json!({
             "origin": origin.as_str(), "size": head.size.get(), "root": head.root.to_string(), "time": time,
-            "consistent_with": from(held), "note": note,
+            "witnesses": witnesses, "consistent_with": from(held), "note": note,
         }));
         Ok(Exit::YES)
     }

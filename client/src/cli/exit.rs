@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
-use counterfoil_merkle::checkpoint::CheckpointError;
+use counterfoil_merkle::{checkpoint::CheckpointError, policy::PolicyError};
 use counterfoil_receipt::{bundle::BundleError, commitment::OpeningsError};
 
-use crate::{log::LogError, pin::PinError, submit::SubmitError};
+use crate::{context::ContextError, log::LogError, pin::PinError, submit::SubmitError};
 
 /// How a command ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,12 +31,25 @@ impl Exit {
                 || error.is::<BundleError>()
                 || error.is::<OpeningsError>()
                 || error.is::<CheckpointError>()
+                || error.downcast_ref().is_some_and(is_verdict)
                 || error.downcast_ref().is_some_and(|error: &LogError| !error.is_silence())
                 || error.downcast_ref().is_some_and(|error: &SubmitError| !error.is_silence())
-                || matches!(error.downcast_ref(), Some(PinError::Inconsistent { .. }))
+                || matches!(
+                    error.downcast_ref(),
+                    Some(PinError::Inconsistent { .. } | PinError::Forked { .. })
+                )
+                || matches!(error.downcast_ref(), Some(ContextError::Refused { .. }))
         });
         if no { Self::NO } else { Self::UNKNOWN }
     }
+}
+
+/// Whether a policy refuses a checkpoint; else the policy itself cannot be read.
+const fn is_verdict(error: &PolicyError) -> bool {
+    matches!(
+        error,
+        PolicyError::UnknownLog { .. } | PolicyError::Checkpoint(_) | PolicyError::NoQuorum { .. }
+    )
 }
 
 impl From<Exit> for ExitCode {

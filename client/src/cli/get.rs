@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use counterfoil_receipt::verify::verify;
 
-use super::{Exit, LogArgs, Opened, Terminal, place::Place, report};
+use super::{Exit, LogArgs, MemoryArgs, Terminal, place::Place, report};
 use crate::file::{self, Access};
 
 /// Fetch a receipt's bundle and verify it.
@@ -13,6 +13,9 @@ use crate::file::{self, Access};
 pub(super) struct Get {
     #[command(flatten)]
     log: LogArgs,
+
+    #[command(flatten)]
+    memory: MemoryArgs,
 
     /// The record: its id or the first 32 digits of it, its index, or its leaf hash.
     #[arg(value_name = "ID|INDEX|LEAF")]
@@ -25,24 +28,21 @@ pub(super) struct Get {
 
 impl Get {
     pub(super) async fn run(self, terminal: &Terminal) -> anyhow::Result<Exit> {
-        let Opened { log, mut pin } = self.log.open(2)?;
-        let bundle = self.place.fetch(&log).await?;
-        let report = verify(&bundle, &log.known().trust()?, None);
-        if report.holds()
-            && let Ok(accepted) = &report.checkpoint
-        {
-            pin.hold(&log, &accepted.checkpoint).await?;
-        }
+        let mut opened = self.log.open(&self.memory, 2)?;
+        let bundle = self.place.fetch(&opened.log).await?;
+        let report = verify(&bundle, &opened.log.known().trust()?, None);
+        let history = opened.history(&bundle, &report, terminal).await;
+        let exit = history.exit(&report);
         if self.output.as_deref().is_some_and(|output| output.as_os_str() == "-") {
             terminal.raw(format_args!("{}\n", bundle.to_json()));
-            return Ok(Exit::yes_if(report.holds()));
+            return history.into_result(exit);
         }
         // What does not hold is kept too: whoever asked may want to show it.
         let path =
             self.output.unwrap_or_else(|| PathBuf::from(format!("{}.counterfoil.json", bundle.entry.id)));
         file::replace(&path, bundle.to_json().as_bytes(), Access::Public)?;
-        report::print(&report, terminal);
+        report::print(&report, &history, terminal);
         terminal.line(format_args!("bundle: {}", path.display()));
-        Ok(Exit::yes_if(report.holds()))
+        Ok(exit)
     }
 }

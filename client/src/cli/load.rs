@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::Args;
 use serde_json::json;
 
-use super::{Exit, LogArgs, Terminal, progress::Progress};
+use super::{Exit, LogArgs, MemoryArgs, Terminal, progress::Progress};
 use crate::load::{Load, run};
 
 /// Measure a log: signs receipts, sends them over many connections, and says how fast they were acknowledged.
@@ -38,7 +38,7 @@ pub(super) struct LoadCommand {
 
 impl LoadCommand {
     pub(super) async fn run(self, terminal: &Terminal) -> anyhow::Result<Exit> {
-        let opened = self.log.open(0)?;
+        let opened = self.log.open(&MemoryArgs::default(), 0)?;
         let known = opened.log.known();
         let host = known.url.strip_prefix("http://").context("a load is put on http:// addresses only")?;
         let trust = if self.verify { Some(Arc::new(known.trust()?)) } else { None };

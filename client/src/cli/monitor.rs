@@ -57,7 +57,7 @@ pub(super) struct Monitor {
 
 impl Monitor {
     pub(super) async fn run(self, terminal: &Terminal) -> anyhow::Result<Exit> {
-        let Opened { log, pin } = self.log.open(1)?;
+        let Opened { log, pin, .. } = self.log.open_anyway(1)?;
         // What `append` and others were shown: the log must stand by it here too.
         let pinned: Vec<_> = pin.newest().map(|pinned| pinned.signed().to_string()).into_iter().collect();
         let settings = Settings { stale_after_s: self.stale_after, ..Settings::default() };

@@ -7,7 +7,7 @@ use clap::Args;
 use counterfoil_merkle::{Hash, LeafIndex, TreeHead, TreeSize, tlogproof::TlogProof};
 use serde_json::json;
 
-use super::{Exit, LogArgs, No, Opened, Terminal, place::Place, terminal::Tone};
+use super::{Exit, LogArgs, MemoryArgs, No, Opened, Terminal, place::Place, terminal::Tone};
 use crate::{
     file::{self, Access},
     log::Log,
@@ -18,6 +18,9 @@ use crate::{
 pub(super) struct Prove {
     #[command(flatten)]
     log: LogArgs,
+
+    #[command(flatten)]
+    memory: MemoryArgs,
 
     /// The record: its id or the first 32 digits of it, its index, or its leaf hash.
     #[arg(value_name = "ID|LEAF|INDEX")]
@@ -34,9 +37,10 @@ pub(super) struct Prove {
 
 impl Prove {
     pub(super) async fn run(self, terminal: &Terminal) -> anyhow::Result<Exit> {
-        let Opened { log, mut pin } = self.log.open(2)?;
-        let latest = log.checkpoint().await?.checkpoint;
-        pin.hold(&log, &latest).await?;
+        let mut opened = self.log.open(&self.memory, 2)?;
+        let latest = opened.log.checkpoint().await?.checkpoint;
+        opened.hold(&latest, terminal).await?;
+        let Opened { log, pin, .. } = opened;
         let newest = latest.head();
         let head = self.head(&log, newest).await?;
         let (index, leaf) = self.leaf(&log, head).await?;

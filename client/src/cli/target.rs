@@ -6,9 +6,11 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use counterfoil_merkle::key::VerifierKey;
 
+use super::memory::MemoryArgs;
 use crate::{
     context::{Context, Contexts},
     file,
+    gossip::Gossip,
     log::{KnownLog, Log},
     pin::Pin,
     source::{Connection, Source},
@@ -47,29 +49,61 @@ pub struct Opened {
     pub log: Log,
     /// The newest checkpoint seen of it.
     pub pin: Pin,
+    /// Monitors that hear of its checkpoints.
+    pub gossip: Vec<Gossip>,
 }
 
 impl LogArgs {
-    /// Opens the log. Reads are tried again up to `retries` times.
-    pub fn open(&self, retries: u32) -> anyhow::Result<Opened> {
-        if let (Some(url), Some(key)) = (&self.url, &self.log_key) {
-            let known = KnownLog { key: key.clone(), clock: self.clock.clone(), url: url.clone() };
-            let log = connect(&known, self.ca.as_ref(), retries)?;
-            return Ok(Opened { log, pin: Pin::for_one_run(known) });
+    /// Opens the log, unless there is evidence against it. Reads are tried again up to `retries` times.
+    pub fn open(&self, memory: &MemoryArgs, retries: u32) -> anyhow::Result<Opened> {
+        match &self.log_key {
+            Some(key) => {
+                // Without a home there is no evidence either.
+                if let Ok(contexts) = contexts() {
+                    contexts.admit(key)?;
+                }
+                self.open_by_key(key, memory, retries)
+            }
+            None => self.open_known(contexts()?.open(&self.name()?)?, memory, retries),
         }
-        let Context { log: known, folder, authorities, .. } = self.context()?;
-        let log = connect(&known, self.ca.as_ref().or(authorities.as_ref()), retries)?;
-        Ok(Opened { log, pin: Pin::open(&folder, known)? })
     }
 
-    /// The log that is known by name.
-    pub fn context(&self) -> anyhow::Result<Context> {
-        let contexts = contexts()?;
-        if let Some(name) = &self.log {
-            return Ok(contexts.open(name)?);
+    /// Opens the log whatever it is accused of: to watch it.
+    pub fn open_anyway(&self, retries: u32) -> anyhow::Result<Opened> {
+        let memory = MemoryArgs::default();
+        match &self.log_key {
+            Some(key) => self.open_by_key(key, &memory, retries),
+            None => self.open_known(self.context_anyway()?, &memory, retries),
         }
-        match contexts.names()?.as_slice() {
-            [name] => Ok(contexts.open(name)?),
+    }
+
+    fn open_by_key(&self, key: &VerifierKey, memory: &MemoryArgs, retries: u32) -> anyhow::Result<Opened> {
+        let url = self.url.clone().context("say --url with --log-key")?;
+        let known = KnownLog { key: key.clone(), clock: self.clock.clone(), url, policy: None };
+        let log = connect(&known, self.ca.as_ref(), retries)?;
+        Ok(Opened { log, pin: Pin::for_one_run(known), gossip: memory.monitors(&[])? })
+    }
+
+    fn open_known(&self, context: Context, memory: &MemoryArgs, retries: u32) -> anyhow::Result<Opened> {
+        let Context { log: known, folder, authorities, gossip, .. } = context;
+        let log = connect(&known, self.ca.as_ref().or(authorities.as_ref()), retries)?;
+        let pin =
+            if memory.no_remember { Pin::forgetful(&folder, known) } else { Pin::open(&folder, known)? };
+        Ok(Opened { log, pin, gossip: memory.monitors(&gossip)? })
+    }
+
+    /// The log that is known by name, whatever it is accused of.
+    pub fn context_anyway(&self) -> anyhow::Result<Context> {
+        Ok(contexts()?.open_anyway(&self.name()?)?)
+    }
+
+    /// The name that was given, or that of the only log that is known.
+    fn name(&self) -> anyhow::Result<String> {
+        if let Some(name) = &self.log {
+            return Ok(name.clone());
+        }
+        match contexts()?.names()?.as_slice() {
+            [name] => Ok(name.clone()),
             [] => bail!("no log is known: use `counterfoil log add`, or say --url and --log-key"),
             names => bail!("which log? Say --log with one of: {}", names.join(", ")),
         }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::{Context as _, ensure};
 use clap::Args;
 use counterfoil_merkle::{
     key::VerifierKey,
@@ -11,10 +12,14 @@ use counterfoil_receipt::{
     bundle::{BUNDLE_BYTES_MAX, Bundle},
     commitment::{Bodies, Openings},
     trust::{PolicyPlace, TRUST_BYTES_MAX, Trust, TrustFile},
-    verify::{Contents, verify},
+    verify::{Contents, Report, verify},
 };
 
-use super::{Exit, Terminal, report, target::contexts};
+use super::{
+    Exit, LogArgs, MemoryArgs, Opened, Terminal,
+    report::{self, History},
+    target::contexts,
+};
 use crate::{file, log::KnownLog};
 
 /// The longest body that is held against its commitment.
@@ -31,6 +36,9 @@ pub(super) struct Verify {
 
     #[command(flatten)]
     trusted: Trusted,
+
+    #[command(flatten)]
+    memory: MemoryArgs,
 
     /// The key of the log's clock, to go with --log-key.
     #[arg(long, value_name = "VKEY", requires = "log_key")]
@@ -65,14 +73,19 @@ struct Trusted {
     #[arg(long, value_name = "FILE")]
     trust: Option<PathBuf>,
 
-    /// A log that `log add` remembered.
+    /// A log that `log add` remembered: its key, its policy, and what was seen of it. Where its checkpoint is another one than
+    /// the newest one seen, the log is asked how it got from one to the other, unless --no-remember says otherwise.
     #[arg(long, value_name = "NAME")]
     log: Option<String>,
 }
 
 impl Verify {
-    pub(super) fn run(&self, terminal: &Terminal) -> anyhow::Result<Exit> {
-        let trust = self.trust()?;
+    pub(super) async fn run(&self, terminal: &Terminal) -> anyhow::Result<Exit> {
+        let mut opened = self.open()?;
+        let trust = match &opened {
+            Some(opened) => opened.log.known().trust()?,
+            None => self.trust()?,
+        };
         let bytes = file::read(&self.bundle, BUNDLE_BYTES_MAX)?;
         let body =
             |path: &Option<PathBuf>| path.as_deref().map(|path| file::read(path, BODY_BYTES_MAX)).transpose();
@@ -92,24 +105,47 @@ impl Verify {
             }
         };
         let report = verify(&bundle, &trust, contents);
-        report::print(&report, terminal);
-        Ok(Exit::yes_if(report.holds()))
+        let history = match &mut opened {
+            Some(opened) => opened.history(&bundle, &report, terminal).await,
+            None => admitted(&report),
+        };
+        report::print(&report, &history, terminal);
+        Ok(history.exit(&report))
+    }
+
+    /// The log that is known by name, if that is what is trusted.
+    fn open(&self) -> anyhow::Result<Option<Opened>> {
+        let Some(name) = &self.trusted.log else {
+            ensure!(
+                !self.memory.no_remember && self.memory.gossip.is_empty(),
+                "--no-remember and --gossip go with --log: only what is known by name is remembered"
+            );
+            return Ok(None);
+        };
+        let log = LogArgs { log: Some(name.clone()), url: None, log_key: None, clock: None, ca: None };
+        log.open(&self.memory, 1).map(Some)
     }
 
     fn trust(&self) -> anyhow::Result<Trust> {
-        let Trusted { log_key, policy, trust, log } = &self.trusted;
+        let Trusted { log_key, policy, trust, .. } = &self.trusted;
         if let Some(path) = policy {
             return Ok(Trust::in_policy(file::read_text(path, POLICY_BYTES_MAX)?.parse::<Policy>()?));
         }
         if let Some(path) = trust {
             return trust_file(path);
         }
-        let known = match (log_key, log) {
-            (Some(key), _) => KnownLog { key: key.clone(), clock: self.clock.clone(), url: String::new() },
-            (None, Some(name)) => contexts()?.open(name)?.log,
-            (None, None) => anyhow::bail!("no key of a log is given"),
-        };
+        let key = log_key.clone().context("no key of a log is given")?;
+        let known = KnownLog { key, clock: self.clock.clone(), url: String::new(), policy: None };
         Ok(known.trust()?)
+    }
+}
+
+/// A log that is not known by name is trusted unless there is evidence against it.
+fn admitted(report: &Report) -> History {
+    let (Ok(accepted), Ok(contexts)) = (&report.checkpoint, contexts()) else { return History::NotAsked };
+    match contexts.admit(accepted.checkpoint.log_key()) {
+        Ok(()) => History::NotAsked,
+        Err(refused) => History::of(Err(refused.into())),
     }
 }
 

@@ -106,14 +106,17 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Says how it went.
-    pub(super) fn finish(mut self) -> Exit {
+    /// Tells those that gossip which checkpoint the receipts are under, and says how it went.
+    pub(super) async fn finish(mut self) -> anyhow::Result<Exit> {
         self.progress.clear();
+        if let Some(held) = &self.held {
+            self.opened.tell(held.signed(), self.terminal).await?;
+        }
         let Self { appended, known, refused, .. } = self;
         let summary = format!("{appended} proven, {known} known already, {refused} refused");
         let tone = if refused == 0 { Tone::Good } else { Tone::Bad };
         self.terminal.line(self.terminal.paint(tone, summary));
-        Exit::yes_if(refused == 0)
+        Ok(Exit::yes_if(refused == 0))
     }
 
     /// The bundle of an envelope that was appended before, if it is there and holds.
@@ -127,13 +130,24 @@ impl<'a> Run<'a> {
     async fn keep(&mut self, logged: Logged, path: &Path) -> anyhow::Result<()> {
         // Receipts of one batch share a checkpoint; it is held against the pinned one once.
         if self.held.as_ref().is_none_or(|held| held.head() != logged.checkpoint.head()) {
-            self.opened.pin.hold(&self.opened.log, &logged.checkpoint).await?;
+            self.hold(&logged, path).await?;
             self.held = Some(logged.checkpoint);
         }
         file::replace(path, logged.bundle.to_json().as_bytes(), Access::Public)?;
         self.appended += 1;
         self.say("proven", Tone::Good, &logged.bundle, path);
         Ok(())
+    }
+
+    /// Holds a checkpoint against what was seen of the log. If it does not hold, the bundle is put aside: it may be what
+    /// convicts the log, and it must not pass for done.
+    async fn hold(&mut self, logged: &Logged, path: &Path) -> anyhow::Result<()> {
+        let record = Some((&logged.bundle.proof, logged.bundle.leaf()));
+        let Err(refused) = self.opened.hold_quietly(&logged.checkpoint, record).await else { return Ok(()) };
+        let aside = path.with_extension("inconsistent.json");
+        file::replace(&aside, logged.bundle.to_json().as_bytes(), Access::Public)?;
+        self.opened.tell(logged.checkpoint.signed(), self.terminal).await?;
+        Err(refused.context(format!("what the log answered is kept in {}", aside.display())))
     }
 
     fn say(&mut self, what: &str, tone: Tone, bundle: &Bundle, path: &Path) {

@@ -66,6 +66,7 @@ impl EvilLog {
             key: log_signer().public().clone(),
             clock: Some(clock_signer().public().clone()),
             url: self.directory.to_str().unwrap().to_owned(),
+            policy: None,
         }
     }
 
