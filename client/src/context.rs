@@ -246,21 +246,46 @@ mod tests {
         let contexts = Contexts::under(home.path());
         assert!(contexts.names().unwrap().is_empty());
         assert!(matches!(contexts.open("main"), Err(ContextError::Unknown { .. })));
-        for (name, clock) in [("main", Some(CLOCK.parse().unwrap())), ("b-2.x", None)] {
+        let key: VerifierKey = KEY.parse().unwrap();
+        let policy = format!("log {KEY}\nwitness clock {CLOCK}\nquorum none\n");
+        for (name, clock, policy) in [("main", Some(CLOCK), Some(policy.as_str())), ("b-2.x", None, None)] {
             let log = KnownLog {
-                key: KEY.parse().unwrap(),
-                clock,
+                key: key.clone(),
+                clock: clock.map(|clock| clock.parse().unwrap()),
                 url: "http://127.0.0.1:1/a".to_owned(),
-                policy: None,
+                policy: policy.map(|policy| policy.parse().unwrap()),
             };
             let folder = contexts.folder(name).unwrap();
-            let saved = Context { name: name.to_owned(), folder, log, authorities: None, gossip: Vec::new() };
+            let gossip = vec!["http://127.0.0.1:2".to_owned()];
+            let saved = Context { name: name.to_owned(), folder, log, authorities: None, gossip };
             saved.save().unwrap();
-            assert_eq!(contexts.open(name).unwrap().log, saved.log);
+            let opened = contexts.open(name).unwrap();
+            assert_eq!((opened.log, opened.gossip), (saved.log, saved.gossip));
         }
         assert_eq!(contexts.names().unwrap(), ["b-2.x", "main"]);
         for name in ["", ".", "..", "a/b", "a b", ".hidden"] {
             assert!(matches!(contexts.open(name), Err(ContextError::Name)), "{name}");
+        }
+    }
+
+    /// A policy for other logs is no policy for this one, whoever wrote it into the file.
+    #[test]
+    fn a_policy_is_for_its_own_log() {
+        let home = tempfile::tempdir().unwrap();
+        let contexts = Contexts::under(home.path());
+        let folder = contexts.folder("main").unwrap();
+        file::create_folder(&folder).unwrap();
+        let other = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k";
+        for (policy, good) in [
+            (format!("log {KEY}\\nquorum none\\n"), true),
+            (format!("log {other}\\nquorum none\\n"), false),
+            ("rubbish".to_owned(), false),
+        ] {
+            let table = format!("url = \"http://127.0.0.1:1\"\nkey = \"{KEY}\"\npolicy = \"{policy}\"\n");
+            fs::write(folder.join("log.toml"), table).unwrap();
+            let opened = contexts.open("main");
+            assert_eq!(opened.is_ok(), good, "{opened:?}");
+            assert!(good || matches!(opened, Err(ContextError::Malformed { .. })));
         }
     }
 }

@@ -11,6 +11,7 @@ mod hostile;
 mod http;
 mod index;
 mod issuers;
+mod light;
 mod monitor;
 mod recovery;
 mod timeouts;

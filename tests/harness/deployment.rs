@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use counterfoil_client::load::Issuing;
 use serde_json::Value;
 
 use crate::http::Http;
@@ -249,6 +250,18 @@ impl Deployment {
         server
     }
 
+    /// Appends receipts, each with its proof.
+    ///
+    /// # Panics
+    /// If the log does not take one.
+    pub fn append(&self, issuing: &mut Issuing, count: usize) {
+        let mut http = self.http();
+        for _ in 0..count {
+            let reply = http.post("/v1/receipts", issuing.issue().1.as_bytes()).expect("the server answers");
+            assert_eq!(reply.status, 201, "{}", reply.text());
+        }
+    }
+
     /// Runs the client, in this deployment's home and with a context of its own.
     pub fn client(&self, arguments: &[&str]) -> Run {
         let mut client = Command::new(self.programs.client);
@@ -267,7 +280,7 @@ impl Drop for Deployment {
     }
 }
 
-fn finish(command: &mut Command) -> Run {
+pub(crate) fn finish(command: &mut Command) -> Run {
     let output = command.stdin(Stdio::null()).output().expect("the program runs");
     let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
     let code = output.status.code().unwrap_or(-1);

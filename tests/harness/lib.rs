@@ -3,7 +3,9 @@
 pub mod audit;
 pub mod deployment;
 pub mod http;
+pub mod person;
 
 pub use counterfoil_client::load::Issuing;
 pub use deployment::{Deployment, Programs, Run};
 pub use http::{Http, Reply};
+pub use person::Person;
