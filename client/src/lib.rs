@@ -14,6 +14,7 @@ pub mod monitor;
 pub mod numbering;
 pub mod pin;
 mod seen;
+pub mod proxy;
 pub mod serve;
 pub mod source;
 pub mod submit;
