@@ -7,3 +7,4 @@ pub mod decode;
 pub mod headers;
 pub mod recorder;
 pub mod routes;
+pub mod spool;

@@ -210,9 +210,9 @@ mod tests {
             let bomb = encode(coding, &zeros).concat();
             let mut decoder = Decoder::of(&headers(coding)).unwrap();
             let mut decoded = 0;
-            let stopped = bomb.chunks(1024).find_map(|piece| {
-                decoder.push(piece, &mut |bytes| decoded += bytes.len()).err()
-            });
+            let stopped = bomb
+                .chunks(1024)
+                .find_map(|piece| decoder.push(piece, &mut |bytes| decoded += bytes.len()).err());
             assert!(matches!(stopped, Some(DecodeError::Bomb)), "{coding}");
             assert!(decoded < 2 * 1024 * 1024, "{coding}: {decoded}");
         }

@@ -58,8 +58,14 @@ pub fn upgrade(headers: &HeaderMap) -> Option<&HeaderValue> {
 }
 
 fn is_of_connection(name: &HeaderName, named: &[HeaderName]) -> bool {
-    let always =
-        [header::CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, header::TE, header::TRANSFER_ENCODING, header::UPGRADE];
+    let always = [
+        header::CONNECTION,
+        KEEP_ALIVE,
+        PROXY_CONNECTION,
+        header::TE,
+        header::TRANSFER_ENCODING,
+        header::UPGRADE,
+    ];
     always.contains(name) || named.contains(name)
 }
 
@@ -209,13 +215,18 @@ mod tests {
     fn wishes_are_read_or_refused() {
         let key = SigningKey::from_ed25519_seed(&[1; 32]).public().clone();
         let digits = "0123456789abcdef0123456789abcdef";
-        let read = Wishes::of(&headers(&[("counterfoil-nonce", digits), ("counterfoil-claim", key.as_str())]));
+        let read =
+            Wishes::of(&headers(&[("counterfoil-nonce", digits), ("counterfoil-claim", key.as_str())]));
         assert_eq!(read, Ok(Wishes { nonce: digits.parse().ok(), claim: Some(key) }));
         assert_eq!(Wishes::of(&headers(&[("x", "y")])), Ok(Wishes::default()));
-        for (name, value) in [("counterfoil-nonce", "xyz"), ("counterfoil-nonce", ""), ("counterfoil-claim", digits)] {
+        for (name, value) in
+            [("counterfoil-nonce", "xyz"), ("counterfoil-nonce", ""), ("counterfoil-claim", digits)]
+        {
             let refused = Wishes::of(&headers(&[(name, value)])).unwrap_err();
             assert!(refused.to_string().starts_with(name), "{refused}");
         }
-        assert!(Wishes::of(&headers(&[("counterfoil-nonce", digits), ("counterfoil-nonce", digits)])).is_err());
+        assert!(
+            Wishes::of(&headers(&[("counterfoil-nonce", digits), ("counterfoil-nonce", digits)])).is_err()
+        );
     }
 }

@@ -150,7 +150,9 @@ mod tests {
             assert_eq!(protocol(path), Some(expected), "{path}");
         }
         assert_eq!(protocol("/anthropic/v1/messages").unwrap().0, Protocol::AnthropicMessages);
-        for path in ["/v1/models", "/v1/chat/completions/%00", "/v1/chat/completions%ff", "/v1/files", "*", ""] {
+        for path in
+            ["/v1/models", "/v1/chat/completions/%00", "/v1/chat/completions%ff", "/v1/files", "*", ""]
+        {
             assert_eq!(protocol(path), None, "{path}");
         }
         assert_eq!(call("GET", "/v1/chat/completions"), None);

@@ -96,7 +96,10 @@ fn the_receipt_of_what_passed_is_that_of_the_recording() {
         assert_eq!(receipt.model.reported.as_ref().map(|it| &it.value), facts.answer.reported.as_ref());
         assert_eq!(open(&receipt.finish).status, Some(recorded.status));
         let timing = open(&receipt.timing);
-        assert_eq!((timing.received, timing.first_byte, timing.completed), (Some(at(1)), Some(at(5)), Some(at(9))));
+        assert_eq!(
+            (timing.received, timing.first_byte, timing.completed),
+            (Some(at(1)), Some(at(5)), Some(at(9)))
+        );
     }
 }
 
@@ -150,7 +153,8 @@ fn what_cannot_be_read_is_committed_to() {
 #[test]
 fn private_names_have_aliases_and_contents_may_stay_out() {
     let request = br#"{"model":"ft:gpt:acme::1","messages":[{"role":"user","content":"secret"}]}"#;
-    let body = br#"{"model":"ft:gpt:acme::1","choices":[{"message":{"content":"a"},"finish_reason":"stop"}]}"#;
+    let body =
+        br#"{"model":"ft:gpt:acme::1","choices":[{"message":{"content":"a"},"finish_reason":"stop"}]}"#;
     let mut policy = policy();
     policy.aliases.insert("ft:gpt:acme::1".to_owned(), "private-1".to_owned());
     policy.contents = false;
