@@ -87,6 +87,12 @@ impl Policy {
         self.witnesses.iter().map(|(_, listed)| &listed.key).find(is_clock)
     }
 
+    /// Whether the quorum would be met if exactly those witnesses cosigned of whom `signs` says so.
+    pub fn is_met_by(&self, signs: impl Fn(&str, &Listed) -> bool) -> bool {
+        let signed: Vec<_> = self.witnesses().map(|(name, listed)| signs(name, listed)).collect();
+        self.quorum.holds(&signed)
+    }
+
     /// Checks the log's signature, every cosignature of a listed witness, and the quorum.
     pub fn check(&self, signed: &SignedCheckpoint) -> Result<Accepted, PolicyError> {
         let origin = &signed.unverified().origin;
@@ -395,6 +401,8 @@ mod tests {
             let cosigners: Vec<_> =
                 (0..3).filter(|bit| set >> bit & 1 == 1).map(|bit| &witnesses[bit]).collect();
             let checked = policy.check(&signed_by(&log, &cosigners));
+            let would = policy.is_met_by(|_, listed| cosigners.iter().any(|c| *c.public() == listed.key));
+            assert_eq!(would, checked.is_ok());
             match set.count_ones() {
                 2.. => assert_eq!(checked.unwrap().witnesses.len(), cosigners.len()),
                 n => assert_eq!(checked.unwrap_err(), PolicyError::NoQuorum { witnesses: n as usize }),

@@ -115,6 +115,8 @@ pub struct Admitted {
     pub draft: EntryDraft,
     /// SHA-256 of that.
     pub draft_digest: Hash,
+    /// What kind of record it is.
+    pub kind: Kind,
     /// The statement, byte for byte as it was signed.
     pub statement: Vec<u8>,
 }
@@ -162,7 +164,8 @@ impl Admitted {
     pub fn new(envelope: VerifiedEnvelope, statement: &Statement) -> Self {
         let (id, draft) = (envelope.id(), EntryDraft::new(&envelope, statement));
         let draft_digest = draft.digest();
-        Self { id, draft, draft_digest, statement: envelope.into_envelope().into_statement() }
+        let (kind, statement) = (statement.kind(), envelope.into_envelope().into_statement());
+        Self { id, draft, draft_digest, kind, statement }
     }
 }
 
