@@ -1,12 +1,16 @@
 //! The configuration: one TOML file. Every key is documented on its field; unknown keys are refused.
 
 use std::{
+    collections::BTreeMap,
     fs, io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
 };
 
-use counterfoil_merkle::key::{Algorithm, VerifierKey};
+use counterfoil_merkle::{
+    key::{Algorithm, VerifierKey},
+    policy::{POLICY_BYTES_MAX, Policy},
+};
 use serde::{Deserialize, Serialize};
 
 /// All that a server is told. Paths are relative to the file's own directory.
@@ -21,6 +25,9 @@ pub struct Config {
     pub log_key_file: PathBuf,
     /// The clock's private key: a file that only its owner can read.
     pub clock_key_file: PathBuf,
+    /// The operator's private key (PKCS#8 PEM): a file that only its owner can read. Needed for clock records alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operator_key_file: Option<PathBuf>,
     /// The data directory: the log itself.
     pub data: PathBuf,
     /// The guard: a file that remembers how far the log went. Keep it outside whatever is restored together with the
@@ -38,6 +45,52 @@ pub struct Config {
     /// What is refused for being too large, too slow or too many.
     #[serde(default)]
     pub limits: Limits,
+    /// Who cosigns tree heads before they are published. Without this table nobody does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub witnesses: Option<WitnessesConfig>,
+}
+
+/// Who cosigns tree heads before they are published.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct WitnessesConfig {
+    /// C2SP tlog-policy file: this log's key, the witnesses with their URLs, and the quorum without which nothing is
+    /// published. If it names no witness with a URL and needs none, the log publishes alone.
+    pub policy: PathBuf,
+    /// PEM file of the certificates to trust for `https`, in place of the system's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authorities: Option<PathBuf>,
+    /// At most one tree head is published in so many milliseconds. Default: 1000.
+    #[serde(default = "default_period")]
+    pub period_ms: u64,
+    /// Milliseconds that a witness may take for an answer. Default: 5000.
+    #[serde(default = "default_timeout")]
+    pub timeout_ms: u64,
+    /// Seconds that an append waits for its publication; then it is answered 202. Default: 10.
+    #[serde(default = "default_append_wait")]
+    pub append_wait_s: u64,
+    /// Seconds between two clock records, which put the witnesses' times into the log; 0: none. Default: 3600.
+    #[serde(default = "default_clock_record_period")]
+    pub clock_record_period_s: u64,
+    /// Monitoring prefixes of witnesses, by their names in the policy, where they are not the submission prefix.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub monitoring: BTreeMap<String, String>,
+}
+
+const fn default_period() -> u64 {
+    1000
+}
+
+const fn default_timeout() -> u64 {
+    5000
+}
+
+const fn default_append_wait() -> u64 {
+    10
+}
+
+const fn default_clock_record_period() -> u64 {
+    3600
 }
 
 /// Who may append.
@@ -120,7 +173,12 @@ impl Config {
         let mut config: Self = toml::from_str(&text)
             .map_err(|source| ConfigError::Form { path: path.to_owned(), source: Box::new(source) })?;
         let base = path.parent().unwrap_or_else(|| Path::new("."));
-        let issuers = config.admission.issuers.as_mut();
+        let optional = [
+            config.operator_key_file.as_mut(),
+            config.admission.issuers.as_mut(),
+            config.witnesses.as_mut().map(|witnesses| &mut witnesses.policy),
+        ];
+        let optional = optional.into_iter().flatten();
         for path in [
             &mut config.log_key_file,
             &mut config.clock_key_file,
@@ -129,8 +187,11 @@ impl Config {
             &mut config.index,
         ]
         .into_iter()
-        .chain(issuers)
+        .chain(optional)
         {
+            *path = base.join(&*path);
+        }
+        if let Some(path) = config.witnesses.as_mut().and_then(|witnesses| witnesses.authorities.as_mut()) {
             *path = base.join(&*path);
         }
         config.check()?;
@@ -156,6 +217,22 @@ impl Config {
         Ok(clock)
     }
 
+    /// The policy of the witnesses, if there is a table for them.
+    pub fn witness_policy(&self) -> Result<Option<Policy>, ConfigError> {
+        let Some(WitnessesConfig { policy: path, .. }) = &self.witnesses else { return Ok(None) };
+        let failed = |source| ConfigError::Read { path: path.clone(), source };
+        let length = fs::metadata(path).map_err(failed)?.len();
+        if length > POLICY_BYTES_MAX as u64 {
+            let reason = format!("{} has {length} bytes, above {POLICY_BYTES_MAX}", path.display());
+            return Err(ConfigError::Value { key: "witnesses.policy", reason });
+        }
+        let parsed = fs::read_to_string(path).map_err(failed)?.parse();
+        parsed.map(Some).map_err(|error| ConfigError::Value {
+            key: "witnesses.policy",
+            reason: format!("{}: {error}", path.display()),
+        })
+    }
+
     /// The effective values as TOML.
     pub fn to_toml(&self) -> String {
         toml::to_string(self).expect("a configuration is plain TOML")
@@ -179,6 +256,23 @@ impl Config {
                 return Err(ConfigError::Value { key, reason: "must not be 0".to_owned() });
             }
         }
+        self.witnesses.as_ref().map_or(Ok(()), |witnesses| self.check_witnesses(witnesses))
+    }
+
+    fn check_witnesses(&self, witnesses: &WitnessesConfig) -> Result<(), ConfigError> {
+        for (key, value) in
+            [("witnesses.period_ms", witnesses.period_ms), ("witnesses.timeout_ms", witnesses.timeout_ms)]
+        {
+            if value == 0 {
+                return Err(ConfigError::Value { key, reason: "must not be 0".to_owned() });
+            }
+        }
+        if witnesses.clock_record_period_s > 0 && self.operator_key_file.is_none() {
+            let reason =
+                "needed to sign clock records; or set witnesses.clock_record_period_s to 0".to_owned();
+            return Err(ConfigError::Value { key: "operator_key_file", reason });
+        }
+        self.witness_policy()?;
         Ok(())
     }
 }
@@ -254,6 +348,41 @@ mod tests {
         let config = read(&minimal()).unwrap();
         assert!(config.data.is_absolute() && config.clock_key_file == Path::new("/c"));
         assert_eq!(read(&config.to_toml()).unwrap().to_toml(), config.to_toml());
+    }
+
+    /// A policy is read with the configuration, and is no place for mistakes either.
+    #[test]
+    fn witnesses_need_a_policy_and_an_operator() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("counterfoil.toml");
+        let with = |policy: &str, lines: &str, table: &str| {
+            fs::write(directory.path().join("policy.txt"), policy).unwrap();
+            let text = minimal().replacen("[admission]", &format!("{lines}[admission]"), 1);
+            fs::write(&path, format!("{text}[witnesses]\npolicy = \"policy.txt\"\n{table}")).unwrap();
+            Config::read(&path)
+        };
+        let (good, operator) = (format!("log {LOG}\nquorum none\n"), "operator_key_file = \"o.pem\"\n");
+        let config = with(&good, operator, "[witnesses.monitoring]\nw1 = \"https://w1.example\"\n").unwrap();
+        let witnesses = config.witnesses.as_ref().unwrap();
+        assert!(witnesses.policy.is_absolute() && config.operator_key_file.as_ref().unwrap().is_absolute());
+        assert_eq!((witnesses.period_ms, witnesses.append_wait_s), (1000, 10));
+        assert!(config.witness_policy().unwrap().is_some());
+        fs::write(&path, config.to_toml()).unwrap();
+        assert_eq!(Config::read(&path).unwrap().to_toml(), config.to_toml());
+        assert!(with(&good, "", "clock_record_period_s = 0\n").is_ok());
+        for (policy, lines, table, message) in [
+            ("quorum", operator, "", "witnesses.policy: "),
+            (&*good, "", "", "operator_key_file: needed to sign clock records"),
+            (&*good, operator, "period_ms = 0\n", "witnesses.period_ms: must not be 0"),
+            (&*good, operator, "period = 1\n", "unknown field"),
+        ] {
+            let error = with(policy, lines, table).unwrap_err().to_string();
+            assert!(error.contains(message), "{error}");
+        }
+        with(&good, operator, "").unwrap();
+        fs::remove_file(directory.path().join("policy.txt")).unwrap();
+        let gone = Config::read(&path).unwrap_err();
+        assert!(matches!(gone, ConfigError::Read { path, .. } if path.ends_with("policy.txt")));
     }
 
     #[test]

@@ -5,35 +5,34 @@
 
 use std::{
     collections::HashMap,
-    io,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use counterfoil_merkle::{
-    LeafIndex, NodeId,
+    Frontier, LeafIndex,
     frontier::FullTile,
-    proof::InclusionProof,
-    tile::{TILE_WIDTH, TileId, TileKind, TilePath},
-    tree::TreeError,
+    tile::{TILE_WIDTH, TileKind, TilePath},
 };
 use counterfoil_receipt::Timestamp;
 use futures::executor::block_on;
 use tracing::{error, info, warn};
 
 use crate::{
+    batch::{Batch, Published},
     clock::{Clock, ClockError},
-    guard::{Guard, GuardError, Mark},
+    guard::{Guard, Mark},
     log::{Log, Status},
     metrics::Metrics,
-    objects::{Created, StoreError, commit_name, never_told_name},
-    publish::{PublishError, Publisher, View},
+    objects::{Created, commit_name, never_told_name},
+    publish::heads::Heads,
     queue::{Outcome, Submission, Taken},
-    recover::{RecoverError, Retained, recover},
-    sequencer::{ReadBackError, Sealed, SealedLeaf, Sequencer},
+    recover::{Retained, recover},
+    sequencer::{ReadBackError, Sealed, Sequencer},
     settle::{Settler, Step},
-    tiles::{Edge, ReadError},
+    stop::Stop,
+    tiles::{Edge, Tiles},
 };
 
 /// An idle log attests the present time this often.
@@ -45,40 +44,14 @@ const RETRY_PERIOD: Duration = Duration::from_secs(2);
 /// How often a record is read again before a difference counts as lasting.
 const READ_BACK_ATTEMPTS: usize = 3;
 
-/// A published batch, with all that its proofs need.
-pub struct Batch {
-    /// Its entries.
-    pub leaves: Vec<SealedLeaf>,
-    /// The published state that contains it.
-    pub view: Arc<View>,
-    filled: Vec<FullTile>,
-}
-
-impl Batch {
-    /// Proof of one of its leaves under its checkpoint, from memory.
-    pub fn proof(&self, position: usize) -> InclusionProof {
-        let (index, size) = (self.leaves[position].index, self.view.head().size);
-        let nodes = InclusionProof::nodes(index, size).expect("a batch's leaves are in its tree");
-        let hashes: Vec<_> = nodes.into_iter().map(|node| self.node(node)).collect();
-        InclusionProof::from_nodes(index, size, &hashes).expect("a batch's leaves are in its tree")
-    }
-
-    fn node(&self, node: NodeId) -> counterfoil_merkle::Hash {
-        let id = TileId::of(node);
-        let filled = || self.filled.iter().find(|tile| tile.id == id)?.tree.tree_node(node);
-        let hash = self.view.edge.frontier.node(node).or_else(filled);
-        hash.expect("a new leaf's siblings lie in tiles that its batch touched")
-    }
-}
-
 /// What the loop works with.
 pub struct Driver {
     /// Shared with readers.
     pub log: Arc<Log>,
     /// The guard, shared with the settler.
     pub guard: Arc<Mutex<Guard>>,
-    /// Signs heads.
-    pub publisher: Publisher,
+    /// Signs heads and publishes them, or hands them on to whoever does.
+    pub heads: Heads,
     /// Tells the time.
     pub clock: Clock,
     /// How far the wall clock may be ahead of the guard at start.
@@ -97,9 +70,15 @@ struct Term {
 impl Driver {
     /// Runs until the queue is shut down. Returns whether the log ended in order.
     pub fn run(mut self) -> bool {
-        if let Err(error) = self.log.show_stored(&self.publisher) {
+        if let Err(error) = self.log.show_stored(self.heads.identity()) {
             warn!(%error, "what was published before cannot be shown");
         }
+        let in_order = self.terms();
+        self.heads.finish();
+        in_order
+    }
+
+    fn terms(&mut self) -> bool {
         loop {
             let ended = self.term();
             self.log.queue.close();
@@ -125,7 +104,9 @@ impl Driver {
     fn term(&mut self) -> Result<(), Stop> {
         let (mut term, retained) = self.begin()?;
         self.renew(&mut term)?;
-        term.settler = Some(Settler::start(Arc::clone(&self.log), Arc::clone(&self.guard), retained)?);
+        let (log, guard, edge) = (Arc::clone(&self.log), Arc::clone(&self.guard), Arc::clone(&term.edge));
+        let checkpoint = matches!(self.heads, Heads::Alone(_));
+        term.settler = Some(Settler::start(log, guard, edge, retained, checkpoint)?);
         self.log.queue.open();
         self.log.set_status(Status::Writing);
         let turned = self.turn(&mut term);
@@ -133,8 +114,10 @@ impl Driver {
         turned.and(settled)
     }
 
-    /// Finds the log, and holds the wall clock against the guard.
+    /// Finds the log, and holds the wall clock against the guard, and the log against what witnesses saw of it.
     fn begin(&mut self) -> Result<(Term, Vec<Retained>), Stop> {
+        self.heads.check()?;
+        let shown = self.heads.ask_witnesses();
         let mut guard = self.guard.lock().unwrap_or_else(PoisonError::into_inner);
         let ahead = self.clock.now()?.millis().saturating_sub(guard.mark().time.millis());
         if Duration::from_millis(ahead) > self.clock_gap_max {
@@ -143,7 +126,10 @@ impl Driver {
         // A gap is confirmed once, at start; while this process lives the monotonic clock takes over.
         self.clock_gap_max = Duration::MAX;
         let objects = self.log.tiles.objects();
-        let recovered = recover(objects, &mut guard, self.publisher.origin().as_str(), nonce)?;
+        let origin = self.heads.identity().origin.as_str();
+        let seen =
+            |tiles: &Tiles, frontier: &Frontier| self.heads.check_shown(&shown, &self.log, tiles, frontier);
+        let recovered = recover(objects, &mut guard, origin, seen, nonce)?;
         drop(guard);
         let edge = Arc::new(recovered.edge);
         let started = Instant::now();
@@ -157,16 +143,26 @@ impl Driver {
         let mut renew_at = Instant::now() + RENEW_PERIOD;
         let mut before = 0;
         loop {
-            match self.log.queue.take(renew_at, before) {
+            let grown = match self.log.queue.take(renew_at, before) {
                 Taken::Batch(submissions) => {
                     before = submissions.len();
-                    self.append(term, submissions)?;
+                    self.append(term, submissions)?
                 }
                 Taken::Idle => {
                     before = 0;
-                    self.renew(term)?;
+                    false
+                }
+                Taken::Interrupted => {
+                    self.heads.check()?;
+                    false
                 }
                 Taken::Shutdown => return Ok(()),
+            };
+            // What the log has already comes as batches too, and renews nothing.
+            if !grown && Instant::now() >= renew_at {
+                self.renew(term)?;
+            } else if !grown {
+                continue;
             }
             renew_at = Instant::now() + RENEW_PERIOD;
         }
@@ -178,34 +174,38 @@ impl Driver {
         let mark = self.mark(term, time);
         self.guard.lock().unwrap_or_else(PoisonError::into_inner).advance(mark)?;
         term.sequencer.attested(time);
-        let view = self.publisher.publish(Arc::clone(&term.edge), time)?;
-        self.log.publish(Arc::new(view));
+        self.heads.committed(&self.log, &term.edge, time)?;
         Ok(())
     }
 
     fn mark(&self, term: &Term, time: Timestamp) -> Mark {
-        let origin = self.publisher.origin().as_str().to_owned();
+        let origin = self.heads.identity().origin.to_string();
         Mark { origin, commit: term.sequencer.number(), head: term.sequencer.head(), time }
     }
 
-    /// One batch, from the queue to the replies.
-    fn append(&mut self, term: &mut Term, submissions: Vec<Submission>) -> Result<(), Stop> {
+    /// One batch, from the queue to the replies. Returns whether the log has grown.
+    fn append(&mut self, term: &mut Term, submissions: Vec<Submission>) -> Result<bool, Stop> {
         let started = Instant::now();
         let (fresh, known) = self.split(term, submissions)?;
-        if !fresh.is_empty() {
+        let grown = !fresh.is_empty();
+        if grown {
             let (admitted, replies): (Vec<_>, Vec<_>) =
                 fresh.into_iter().map(|submission| (submission.admitted, submission.reply)).unzip();
             let sealed = term.sequencer.seal(self.clock.now()?, nonce(), admitted)?;
             self.commit(&sealed)?;
             self.read_back(term, &sealed)?;
-            let committed = started.elapsed();
+            let (committed, size) = (started.elapsed(), sealed.header.new.size.get());
             let batch = Arc::new(self.publish(term, sealed)?);
-            self.metrics.published(batch.leaves.len(), committed, started.elapsed());
+            self.metrics.committed(batch.leaves.len(), size, committed);
+            if batch.published.is_some() {
+                self.metrics.published(started.elapsed());
+            }
             info!(
-                tree_size = batch.view.head().size.get(),
+                tree_size = size,
                 batch_leaves = batch.leaves.len(),
                 elapsed_ms = started.elapsed().as_millis(),
-                "published"
+                "{}",
+                if batch.published.is_some() { "published" } else { "committed" }
             );
             for (position, reply) in replies.into_iter().enumerate() {
                 // Whoever no longer listens can ask again: the receipt is in the log.
@@ -213,9 +213,9 @@ impl Driver {
             }
         }
         for (submission, index) in known {
-            let _ = submission.reply.send(Outcome::Known { index });
+            let _ = submission.reply.send(Outcome::Known { index, edge: Arc::clone(&term.edge) });
         }
-        Ok(())
+        Ok(grown)
     }
 
     /// Parts what is new from what the log has, or what comes twice at once.
@@ -272,7 +272,7 @@ impl Driver {
         Err(Stop::ReadBack { number, reason })
     }
 
-    /// Takes the batch for committed, signs its head and lets readers see it.
+    /// Takes the batch for committed, and lets its head be signed and readers see it.
     fn publish(&mut self, term: &mut Term, sealed: Sealed) -> Result<Batch, Stop> {
         term.sequencer.committed(&sealed);
         let mut edge = Edge::clone(&term.edge);
@@ -280,18 +280,24 @@ impl Driver {
         let mut filled: Vec<_> = sealed.filled.iter().map(full_tile).collect();
         for leaf in &sealed.leaves {
             filled.extend(edge.push_item(leaf.item.clone()).into_iter().flatten());
-            self.log.index_entry(&leaf.id, leaf.hash);
+            self.log.index_entry(&leaf.id, leaf.hash, leaf.kind);
         }
         term.edge = Arc::new(edge);
         self.log.tiles.hold(filled.iter().cloned());
-        let view = Arc::new(self.publisher.publish(Arc::clone(&term.edge), sealed.at)?);
-        self.log.publish(Arc::clone(&view));
+        let view = self.heads.committed(&self.log, &term.edge, sealed.at)?;
         let commit = Retained { number: sealed.header.number, size: sealed.header.new.size };
         let step = Step { filled, commit, mark: self.mark(term, sealed.at), edge: Arc::clone(&term.edge) };
         if let Some(settler) = term.settler.take() {
             term.settler = Some(settler.send(step)?);
         }
-        Ok(Batch { leaves: sealed.leaves, view, filled: sealed.filled })
+        let published = match view {
+            Some(view) => Some(Published { view, filled: sealed.filled }),
+            None => {
+                self.log.tiles.keep_parsed(sealed.filled);
+                None
+            }
+        };
+        Ok(Batch { leaves: sealed.leaves, published })
     }
 }
 
@@ -305,65 +311,4 @@ fn nonce() -> [u8; 16] {
     let mut nonce = [0; 16];
     getrandom::fill(&mut nonce).expect("the system gives random bytes");
     nonce
-}
-
-/// Why the sequencer stopped.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Stop {
-    /// The log cannot be found again.
-    #[error(transparent)]
-    Recover(#[from] RecoverError),
-    /// The store failed; what was being written may be there or not.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// Something that the log has cannot be read.
-    #[error(transparent)]
-    Read(#[from] ReadError),
-    /// The guard cannot be written.
-    #[error(transparent)]
-    Guard(#[from] GuardError),
-    /// The time cannot be believed.
-    #[error(transparent)]
-    Clock(#[from] ClockError),
-    /// A head was not signed.
-    #[error(transparent)]
-    Publish(#[from] PublishError),
-    /// The log is full.
-    #[error(transparent)]
-    Tree(#[from] TreeError),
-    /// Another writer has committed under this number.
-    #[error("another writer has made commit {number}")]
-    Fenced {
-        /// Which.
-        number: u64,
-    },
-    /// A commit reads back other than it was admitted, again and again.
-    #[error("commit {number}: {reason}; nobody was told of it")]
-    ReadBack {
-        /// Which.
-        number: u64,
-        /// How it differs.
-        reason: ReadBackError,
-    },
-    /// A thread could not be started.
-    #[error("starting a thread: {0}")]
-    Thread(io::Error),
-    /// The settling thread died.
-    #[error("the settling thread has died")]
-    Settler,
-}
-
-impl Stop {
-    /// Whether recovering again may help without a person's doing.
-    pub const fn may_pass(&self) -> bool {
-        match self {
-            Self::Recover(error) => error.may_pass(),
-            Self::Store(
-                StoreError::Differs { .. } | StoreError::Missing { .. } | StoreError::Stranger { .. },
-            ) => false,
-            Self::Store(_) | Self::Guard(GuardError::Io { .. }) | Self::Read(ReadError::Store(_)) => true,
-            _ => false,
-        }
-    }
 }

@@ -1,8 +1,10 @@
 //! The HTTP surface: all routes in one table, and what handlers share.
 
+mod clocks;
 pub mod error;
 pub mod openapi;
 mod parameter;
+mod prefer;
 pub mod read;
 pub mod serve;
 pub mod submit;
@@ -29,7 +31,7 @@ use tower_http::{
 use self::error::ApiError;
 use crate::{
     clock::wall_now,
-    config::Limits,
+    config::{Config, Limits},
     keys::Keys,
     log::{Log, Status},
     metrics::Metrics,
@@ -44,6 +46,8 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     /// What is refused.
     pub limits: Limits,
+    /// How long an append waits for its publication.
+    pub append_wait: Duration,
     /// Issuers' keys that were read before.
     pub keys: Keys,
     admission: RwLock<Arc<Admission>>,
@@ -51,8 +55,16 @@ pub struct App {
 
 impl App {
     /// The shared state of a log's handlers.
-    pub fn new(log: Arc<Log>, metrics: Arc<Metrics>, limits: Limits, admission: Arc<Admission>) -> Self {
-        Self { log, metrics, limits, keys: Keys::default(), admission: RwLock::new(admission) }
+    pub fn new(log: Arc<Log>, metrics: Arc<Metrics>, config: &Config, admission: Arc<Admission>) -> Self {
+        let wait_s = config.witnesses.as_ref().map_or(0, |witnesses| witnesses.append_wait_s);
+        Self {
+            log,
+            metrics,
+            limits: config.limits.clone(),
+            append_wait: Duration::from_secs(wait_s),
+            keys: Keys::default(),
+            admission: RwLock::new(admission),
+        }
     }
 
     /// Who may append.
@@ -93,6 +105,7 @@ fn routes() -> Vec<Route> {
         get("/v1/leaves/{leaf}", read::by_leaf),
         get("/v1/proofs/inclusion", read::inclusion),
         get("/v1/proofs/consistency", read::consistency),
+        get("/v1/clocks", clocks::around),
         get("/checkpoint", read::checkpoint),
         get("/tile/{level}/{*path}", read::tile),
         // Bundles are worth compressing; hash tiles are random bytes.

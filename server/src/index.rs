@@ -8,7 +8,7 @@ pub mod runs;
 use std::hash::{BuildHasher as _, RandomState};
 
 use counterfoil_merkle::{Hash, LeafIndex, TreeSize};
-use counterfoil_receipt::Id;
+use counterfoil_receipt::{Id, Kind};
 use hashbrown::HashTable;
 
 use self::runs::{RUN_ENTRIES, Run};
@@ -16,11 +16,13 @@ use self::runs::{RUN_ENTRIES, Run};
 const PREFIX_BYTES: usize = 8;
 const POSITION_BYTES: usize = 5;
 
-/// The tables of a log: ids and leaf hashes of all its entries.
+/// The tables of a log: ids and leaf hashes of all its entries, and which of them are clock records.
 #[derive(Default)]
 pub struct Index {
     ids: Table,
     leaves: Table,
+    /// Indexes of clock records, rising: one an hour.
+    clocks: Vec<u64>,
     size: u64,
     /// Prefixes of the entries since the last run.
     recent: Run,
@@ -38,7 +40,10 @@ impl Index {
     }
 
     /// Adds the next entry.
-    pub fn push(&mut self, id: &Id, leaf: Hash) {
+    pub fn push(&mut self, id: &Id, leaf: Hash, kind: Kind) {
+        if kind == Kind::Clock {
+            self.clocks.push(self.size);
+        }
         self.ids.insert(id.as_bytes(), self.size);
         self.leaves.insert(leaf.as_bytes(), self.size);
         self.recent.ids.push(prefix(id.as_bytes()));
@@ -52,6 +57,7 @@ impl Index {
     /// If the last run is not complete.
     pub fn push_run(&mut self, run: &Run) {
         assert!(self.recent.ids.is_empty(), "runs come before single entries");
+        self.clocks.extend(run.clocks.iter().map(|&position| self.size + u64::from(position)));
         for (id, leaf) in run.ids.iter().zip(&run.leaves) {
             self.ids.insert(id, self.size);
             self.leaves.insert(leaf, self.size);
@@ -68,7 +74,15 @@ impl Index {
         let number = start / RUN_ENTRIES as u64;
         let ids = self.recent.ids.split_off(RUN_ENTRIES);
         let leaves = self.recent.leaves.split_off(RUN_ENTRIES);
-        Some((number, std::mem::replace(&mut self.recent, Run { ids, leaves })))
+        let mut run = std::mem::replace(&mut self.recent, Run { ids, leaves, clocks: Vec::new() });
+        let inside = |index: &u64| u16::try_from(index.checked_sub(start)?).ok();
+        run.clocks = self.clocks.iter().filter_map(inside).collect();
+        Some((number, run))
+    }
+
+    /// Indexes of all clock records, rising.
+    pub fn clocks(&self) -> &[u64] {
+        &self.clocks
     }
 
     /// Positions of entries whose ids may begin with these bytes. Nearly always none or one.
@@ -138,16 +152,28 @@ mod tests {
     fn runs_are_taken_below_a_size() {
         let mut index = Index::new();
         let size = |size: usize| TreeSize::new(size as u64).unwrap();
+        let clocks = [3, 65_535, 65_536, 131_074];
         for n in 0..2 * RUN_ENTRIES + 5 {
             let leaf = Hash::leaf(&n.to_be_bytes());
-            index.push(&Id::new(leaf), leaf);
+            let kind = if clocks.contains(&(n as u64)) { Kind::Clock } else { Kind::Receipt };
+            index.push(&Id::new(leaf), leaf, kind);
         }
         assert_eq!(index.take_run(size(RUN_ENTRIES - 1)), None);
-        let (number, run) = index.take_run(size(2 * RUN_ENTRIES - 1)).unwrap();
-        assert_eq!((number, run.ids.len(), run.leaves.len()), (0, RUN_ENTRIES, RUN_ENTRIES));
+        let (number, first) = index.take_run(size(2 * RUN_ENTRIES - 1)).unwrap();
+        assert_eq!((number, first.ids.len(), first.leaves.len()), (0, RUN_ENTRIES, RUN_ENTRIES));
         assert_eq!(index.take_run(size(2 * RUN_ENTRIES - 1)), None);
-        assert_eq!(index.take_run(size(2 * RUN_ENTRIES)).unwrap().0, 1);
+        let (number, second) = index.take_run(size(2 * RUN_ENTRIES)).unwrap();
+        assert_eq!(
+            (number, first.clocks.as_slice(), second.clocks.as_slice()),
+            (1, &[3, 65_535][..], &[0][..])
+        );
         assert_eq!(index.take_run(TreeSize::MAX), None);
+
+        // What is loaded again knows the same clock records.
+        let mut again = Index::new();
+        again.push_run(&first);
+        again.push_run(&second);
+        assert_eq!((again.clocks(), index.clocks()), (&clocks[..3], &clocks[..]));
     }
 
     /// Every entry is found at its position by either digest, and two ids with one prefix are both candidates.
@@ -156,11 +182,11 @@ mod tests {
         let mut index = Index::new();
         let ids: Vec<_> = (0..5000_u32).map(|n| Id::of_statement(&n.to_be_bytes())).collect();
         for id in &ids {
-            index.push(id, Hash::leaf(id.as_bytes()));
+            index.push(id, Hash::leaf(id.as_bytes()), Kind::Receipt);
         }
         let mut twin = *ids[17].as_bytes();
         twin[31] ^= 1;
-        index.push(&Id::new(Hash::new(twin)), Hash::leaf(&twin));
+        index.push(&Id::new(Hash::new(twin)), Hash::leaf(&twin), Kind::Receipt);
         for (position, id) in ids.iter().enumerate() {
             let numbers = |found: Vec<LeafIndex>| {
                 let mut numbers: Vec<_> = found.into_iter().map(LeafIndex::get).collect();

@@ -8,7 +8,6 @@ use std::{
     sync::Arc,
 };
 
-use bytes::Bytes;
 use counterfoil_merkle::{
     Frontier,
     key::{Algorithm, KeyError, KeyName, NoteSigner, VerifierKey},
@@ -27,7 +26,7 @@ use crate::{
     guard::{Guard, GuardError, Mark},
     keyfile::{self, KeyFileError},
     objects::{Created, Objects, StoreError, commit_name},
-    sequencer::{self, Sequencer},
+    sequencer::Sequencer,
 };
 
 /// Name of the configuration file that `init` writes.
@@ -106,12 +105,14 @@ pub fn init(new: &NewLog, now: Timestamp) -> Result<MadeLog, InitError> {
         clock_key: clock.public().to_string(),
         log_key_file: "keys/log.key".into(),
         clock_key_file: "keys/clock.key".into(),
+        operator_key_file: Some("keys/operator.pem".into()),
         data: "data".into(),
         index: "index".into(),
         guard: relative_guard(new).map_err(io)?,
         listen: new.listen.unwrap_or_else(|| ([127, 0, 0, 1], DEFAULT_PORT).into()),
         admission: AdmissionConfig { mode: new.mode, issuers },
         limits: Limits::default(),
+        witnesses: None,
     };
     let config_file = new.directory.join(CONFIG_FILE);
     write(&config_file, &config.to_toml())?;
@@ -177,13 +178,7 @@ fn log_rules(
             operator: operator.public().clone(),
         }),
     };
-    let admitted = Admitted::new(statement.sign(operator)?, &statement);
-    let admitted = sequencer::Admitted {
-        id: admitted.id,
-        draft: admitted.draft,
-        draft_digest: admitted.draft_digest,
-        statement: Bytes::from(admitted.statement),
-    };
+    let admitted = Admitted::new(statement.sign(operator)?, &statement).into();
     random(&mut nonce);
     let sequencer = Sequencer::new(Frontier::new(), 0, NO_DIGEST, now);
     let sealed = sequencer.seal(now, nonce, vec![admitted]).expect("an empty log has room");

@@ -8,6 +8,7 @@ use std::{
 };
 
 use counterfoil_merkle::key::NoteSigner;
+use counterfoil_receipt::{SigningKey, key::KeyError};
 use zeroize::Zeroizing;
 
 /// Writes a secret into a new file of mode 0600, synced.
@@ -23,6 +24,12 @@ pub fn create(path: &Path, secret: &str) -> Result<(), KeyFileError> {
 pub fn read_signer(path: &Path) -> Result<NoteSigner, KeyFileError> {
     let text = read(path)?;
     text.trim_end_matches('\n').parse().map_err(|_| KeyFileError::Form { path: path.to_owned() })
+}
+
+/// Reads the private key of the operator.
+pub fn read_operator(path: &Path) -> Result<SigningKey, KeyFileError> {
+    let pem = read(path)?;
+    SigningKey::from_pkcs8_pem(&pem).map_err(|reason| KeyFileError::Pem { path: path.to_owned(), reason })
 }
 
 /// Reads a secret, if nobody but its owner can.
@@ -63,6 +70,14 @@ pub enum KeyFileError {
         path: PathBuf,
         /// Its permission bits.
         mode: u32,
+    },
+    /// Not an operator's key.
+    #[error("key file {}: {reason}", path.display())]
+    Pem {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        reason: KeyError,
     },
     /// Not a key.
     #[error("key file {}: not a private key of a note signer", path.display())]

@@ -5,6 +5,7 @@
 //! into full tiles and bundles beside that. [`recover`] finds the log again at every start.
 
 pub mod adopt;
+pub mod batch;
 pub mod cli;
 pub mod clock;
 pub mod commit;
@@ -26,6 +27,7 @@ pub mod recover;
 pub mod run;
 pub mod sequencer;
 pub mod settle;
+pub mod stop;
 #[cfg(test)]
 mod testing;
 pub mod tiles;

@@ -1,13 +1,17 @@
 //! The log as its threads share it: what is published, what is where, and whether it can be written to.
 
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::{
+    sync::{Arc, Mutex, PoisonError, RwLock},
+    time::Instant,
+};
 
 use counterfoil_merkle::{
     Frontier, Hash, LeafIndex, NodeId, TreeSize,
     proof::{ConsistencyProof, InclusionProof},
     tile::TILE_WIDTH,
 };
-use counterfoil_receipt::{Entry, Id};
+use counterfoil_receipt::{Entry, Id, Kind};
+use tokio::sync::watch;
 use tracing::warn;
 
 use crate::{
@@ -17,7 +21,7 @@ use crate::{
         runs::{RUN_ENTRIES, RUN_LEVEL, Runs, RunsError},
     },
     objects::{CHECKPOINT, Objects},
-    publish::{Publisher, View},
+    publish::{Identity, View},
     queue::Queue,
     recover::{self, RecoverError},
     tiles::{Edge, ReadError, Tiles},
@@ -47,7 +51,7 @@ pub struct Log {
     runs: Mutex<Option<Runs>>,
     /// What waits for the sequencer.
     pub queue: Queue,
-    view: RwLock<Option<Arc<View>>>,
+    view: watch::Sender<Option<Arc<View>>>,
     status: RwLock<Status>,
 }
 
@@ -59,19 +63,27 @@ impl Log {
             index: RwLock::new(Index::new()),
             runs: Mutex::new(runs),
             queue: Queue::new(queue_max),
-            view: RwLock::new(None),
+            view: watch::Sender::new(None),
             status: RwLock::new(Status::Starting),
         }
     }
 
     /// What is published; none before the first recovery, if no checkpoint is in the store.
     pub fn view(&self) -> Option<Arc<View>> {
-        self.view.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.view.borrow().clone()
     }
 
     /// Publishes: from here on readers see this.
     pub fn publish(&self, view: Arc<View>) {
-        *self.view.write().unwrap_or_else(PoisonError::into_inner) = Some(view);
+        self.view.send_replace(Some(view));
+    }
+
+    /// Waits until an entry is published, but no longer than that; `None` if it is not.
+    pub async fn published(&self, index: LeafIndex, until: Instant) -> Option<Arc<View>> {
+        let mut views = self.view.subscribe();
+        let has = |view: &Option<Arc<View>>| view.as_ref().is_some_and(|view| view.has(index));
+        let view = tokio::time::timeout_at(until.into(), views.wait_for(has)).await.ok()?.ok()?;
+        view.clone()
     }
 
     /// Whether it can be written to.
@@ -85,10 +97,10 @@ impl Log {
     }
 
     /// Shows readers what the store says was published last, before, or instead of, being written to.
-    pub fn show_stored(&self, publisher: &Publisher) -> Result<(), RecoverError> {
+    pub fn show_stored(&self, identity: &Identity) -> Result<(), RecoverError> {
         let objects = self.tiles.objects();
         let Some(text) = objects.get(CHECKPOINT)? else { return Ok(()) };
-        let Some((checkpoint, time)) = publisher.published_before(&text) else { return Ok(()) };
+        let Some((checkpoint, time)) = identity.published_before(&text) else { return Ok(()) };
         let loaded = recover::load(objects)?;
         self.tiles.hold(loaded.filled);
         let head = checkpoint.unverified().head;
@@ -144,7 +156,7 @@ impl Log {
             let slot = usize::try_from(index.get() % TILE_WIDTH).expect("below 256");
             let bytes = bundle.get(slot).ok_or(ReadError::Entry { index })?;
             let entry = Entry::parse(bytes).map_err(|_| ReadError::Entry { index })?;
-            self.index_entry(&entry.id, Hash::leaf(bytes));
+            self.index_entry(&entry.id, Hash::leaf(bytes), entry.kind);
             self.store_runs(&edge.frontier).await?;
         }
         Ok(())
@@ -204,8 +216,13 @@ impl Log {
     }
 
     /// Adds the next committed entry to the index.
-    pub fn index_entry(&self, id: &Id, leaf: Hash) {
-        self.index.write().unwrap_or_else(PoisonError::into_inner).push(id, leaf);
+    pub fn index_entry(&self, id: &Id, leaf: Hash, kind: Kind) {
+        self.index.write().unwrap_or_else(PoisonError::into_inner).push(id, leaf, kind);
+    }
+
+    /// Indexes of the clock records that are committed, rising.
+    pub fn clock_records(&self) -> Vec<u64> {
+        self.index.read().unwrap_or_else(PoisonError::into_inner).clocks().to_vec()
     }
 
     /// An entry and its statement at the published size.

@@ -1,6 +1,10 @@
 //! What is counted, for Prometheus.
 
-use std::{sync::PoisonError, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use counterfoil_receipt::Timestamp;
 use prometheus_client::{
@@ -18,16 +22,35 @@ use crate::log::{Log, Status};
 
 /// Counters, gauges and histograms of one server.
 pub struct Metrics {
-    registry: std::sync::Mutex<Registry>,
+    registry: Mutex<Registry>,
     appends: Counter,
     rejects: Family<Reason, Counter>,
     batch_leaves: Histogram,
     commit_seconds: Histogram,
     publish_seconds: Histogram,
     tree_size: Gauge,
+    committed_size: Gauge,
     checkpoint_age_seconds: Gauge,
     queue_depth: Gauge,
     writing: Gauge,
+    witness_size: Family<WitnessName, Gauge>,
+    witness_failures: Family<WitnessFailure, Counter>,
+    witness_age_seconds: Family<WitnessName, Gauge>,
+    /// Times of the newest cosignatures, in seconds.
+    cosigned_s: Mutex<BTreeMap<String, u64>>,
+    quorum_missing_seconds: Gauge,
+    quorum_missing_since: Mutex<Option<Instant>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WitnessName {
+    witness: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WitnessFailure {
+    witness: String,
+    kind: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -46,16 +69,23 @@ impl Metrics {
     pub fn new() -> Self {
         let latency = || Histogram::new(exponential_buckets(0.000_25, 2.0, 14));
         let metrics = Self {
-            registry: std::sync::Mutex::new(Registry::with_prefix("counterfoil")),
+            registry: Mutex::new(Registry::with_prefix("counterfoil")),
             appends: Counter::default(),
             rejects: Family::default(),
             batch_leaves: Histogram::new(exponential_buckets(1.0, 2.0, 12)),
             commit_seconds: latency(),
             publish_seconds: latency(),
             tree_size: Gauge::default(),
+            committed_size: Gauge::default(),
             checkpoint_age_seconds: Gauge::default(),
             queue_depth: Gauge::default(),
             writing: Gauge::default(),
+            witness_size: Family::default(),
+            witness_failures: Family::default(),
+            witness_age_seconds: Family::default(),
+            cosigned_s: Mutex::default(),
+            quorum_missing_seconds: Gauge::default(),
+            quorum_missing_since: Mutex::default(),
         };
         metrics.register();
         metrics
@@ -73,10 +103,15 @@ impl Metrics {
         );
         r.register(
             "publish_seconds",
-            "From a batch's start to its publication",
+            "From a batch's start to its publication; with witnesses, the longest wait that a publication ended",
             self.publish_seconds.clone(),
         );
         r.register("tree_size", "Entries of the published tree", self.tree_size.clone());
+        r.register(
+            "committed_size",
+            "Entries that are durable, published or not",
+            self.committed_size.clone(),
+        );
         r.register(
             "checkpoint_age_seconds",
             "Seconds since the time that the published checkpoint attests",
@@ -84,6 +119,26 @@ impl Metrics {
         );
         r.register("queue_depth", "Receipts that wait for the sequencer", self.queue_depth.clone());
         r.register("writing", "1 while the log takes receipts", self.writing.clone());
+        self.register_witnesses(&mut r);
+    }
+
+    fn register_witnesses(&self, r: &mut Registry) {
+        r.register("witness_size", "Size that each witness cosigned last", self.witness_size.clone());
+        r.register(
+            "witness_failures",
+            "Times that a witness' vote was missing, by kind",
+            self.witness_failures.clone(),
+        );
+        r.register(
+            "witness_cosignature_age_seconds",
+            "Seconds since the time in each witness' newest cosignature",
+            self.witness_age_seconds.clone(),
+        );
+        r.register(
+            "quorum_missing_seconds",
+            "How long the published checkpoint has stood still for lack of witnesses; 0 if it does not",
+            self.quorum_missing_seconds.clone(),
+        );
     }
 
     /// A receipt was acknowledged as new.
@@ -96,11 +151,34 @@ impl Metrics {
         self.rejects.get_or_create(&Reason { reason }).inc();
     }
 
-    /// A batch was published.
-    pub fn published(&self, leaves: usize, committed: Duration, published: Duration) {
+    /// A batch was committed, and the log has so many entries now.
+    pub fn committed(&self, leaves: usize, size: u64, elapsed: Duration) {
         self.batch_leaves.observe(f64::from(u32::try_from(leaves).unwrap_or(u32::MAX)));
-        self.commit_seconds.observe(committed.as_secs_f64());
-        self.publish_seconds.observe(published.as_secs_f64());
+        self.committed_size.set(i64::try_from(size).unwrap_or(i64::MAX));
+        self.commit_seconds.observe(elapsed.as_secs_f64());
+    }
+
+    /// A head was published.
+    pub fn published(&self, elapsed: Duration) {
+        self.publish_seconds.observe(elapsed.as_secs_f64());
+    }
+
+    /// A witness cosigned that size, at that time by its own clock.
+    pub fn cosigned(&self, witness: &str, size: u64, time_s: u64) {
+        let name = WitnessName { witness: witness.to_owned() };
+        self.witness_size.get_or_create(&name).set(i64::try_from(size).unwrap_or(i64::MAX));
+        let mut times = self.cosigned_s.lock().unwrap_or_else(PoisonError::into_inner);
+        times.insert(name.witness, time_s);
+    }
+
+    /// A witness' vote is missing.
+    pub fn witness_failed(&self, witness: &str, kind: &'static str) {
+        self.witness_failures.get_or_create(&WitnessFailure { witness: witness.to_owned(), kind }).inc();
+    }
+
+    /// Heads have lacked their quorum since then, or no longer do.
+    pub fn quorum_missing_since(&self, since: Option<Instant>) {
+        *self.quorum_missing_since.lock().unwrap_or_else(PoisonError::into_inner) = since;
     }
 
     /// The text that Prometheus reads, with the gauges as of now.
@@ -110,6 +188,13 @@ impl Metrics {
             self.tree_size.set(number(view.head().size.get()));
             self.checkpoint_age_seconds.set(number(now.seconds().saturating_sub(view.time.seconds())));
         }
+        for (witness, time_s) in self.cosigned_s.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            let name = WitnessName { witness: witness.clone() };
+            let age = self.witness_age_seconds.get_or_create(&name);
+            age.set(number(now.seconds().saturating_sub(*time_s)));
+        }
+        let missing = *self.quorum_missing_since.lock().unwrap_or_else(PoisonError::into_inner);
+        self.quorum_missing_seconds.set(number(missing.map_or(0, |since| since.elapsed().as_secs())));
         self.queue_depth.set(number(log.queue.depth() as u64));
         self.writing.set(i64::from(log.status() == Status::Writing));
         let mut out = String::new();

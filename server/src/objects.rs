@@ -8,7 +8,8 @@
 //! Commit records have a way of their own, [`Objects::create_commit`]: their files are used again. All else goes through
 //! `object_store`.
 //!
-//! Calls block; they must not run on a thread of an asynchronous runtime. [`Objects::fetch`] is the exception.
+//! Calls block; they must not run on a thread of an asynchronous runtime. [`Objects::fetch`] and [`Objects::replace`] are
+//! the exceptions.
 
 mod spare;
 
@@ -155,6 +156,12 @@ impl Objects {
         block_on(self.plain.put(&Path::from(name), PutPayload::from_bytes(bytes)))
             .map(drop)
             .map_err(|source| StoreError::Object { name: name.to_owned(), source })
+    }
+
+    /// Replaces an object durably: after a power cut it is this one or a later one. For asynchronous callers.
+    pub async fn replace(&self, name: &str, bytes: Bytes) -> Result<(), StoreError> {
+        let put = self.durable.put(&Path::from(name), PutPayload::from_bytes(bytes)).await;
+        put.map(drop).map_err(|source| StoreError::Object { name: name.to_owned(), source })
     }
 
     /// An object's bytes, if it is there.

@@ -8,7 +8,7 @@ use std::{
 use counterfoil_merkle::LeafIndex;
 use tokio::sync::oneshot;
 
-use crate::{driver::Batch, sequencer::Admitted};
+use crate::{batch::Batch, sequencer::Admitted, tiles::Edge};
 
 /// The most entries of a batch.
 pub const BATCH_ENTRIES_MAX: usize = 2048;
@@ -32,7 +32,7 @@ pub struct Submission {
 
 /// What became of a submission. A submission whose sender is dropped has no known outcome: it may be in the log.
 pub enum Outcome {
-    /// It is in the log, durable and published.
+    /// It is in the log: durable, and published unless witnesses have to see it first.
     Appended {
         /// The batch that it is in.
         batch: Arc<Batch>,
@@ -43,6 +43,8 @@ pub enum Outcome {
     Known {
         /// Where it is.
         index: LeafIndex,
+        /// The edge of a committed tree that has it.
+        edge: Arc<Edge>,
     },
 }
 
@@ -59,6 +61,7 @@ struct State {
     wanted: usize,
     open: bool,
     shutdown: bool,
+    interrupted: bool,
 }
 
 /// What there is to do.
@@ -67,6 +70,8 @@ pub enum Taken {
     Batch(Vec<Submission>),
     /// None came in time.
     Idle,
+    /// Somebody has to tell the sequencer something: see [`Queue::interrupt`].
+    Interrupted,
     /// Nothing is left and nothing will come.
     Shutdown,
 }
@@ -74,7 +79,8 @@ pub enum Taken {
 impl Queue {
     /// A closed queue for that many submissions.
     pub const fn new(capacity: usize) -> Self {
-        let state = State { pending: Vec::new(), wanted: 1, open: false, shutdown: false };
+        let state =
+            State { pending: Vec::new(), wanted: 1, open: false, shutdown: false, interrupted: false };
         Self { state: Mutex::new(state), ready: Condvar::new(), capacity }
     }
 
@@ -107,6 +113,9 @@ impl Queue {
     /// given up to [`GATHER_MAX`] to come along, for the cost of a batch hardly depends on its size.
     pub fn take(&self, deadline: Instant, before: usize) -> Taken {
         let mut state = self.wait(self.lock(), 1, deadline);
+        if std::mem::take(&mut state.interrupted) {
+            return Taken::Interrupted;
+        }
         if state.pending.is_empty() {
             return if state.shutdown { Taken::Shutdown } else { Taken::Idle };
         }
@@ -134,7 +143,7 @@ impl Queue {
         deadline: Instant,
     ) -> MutexGuard<'a, State> {
         state.wanted = wanted;
-        while state.pending.len() < wanted && !state.shutdown {
+        while state.pending.len() < wanted && !state.shutdown && !state.interrupted {
             let left = deadline.saturating_duration_since(Instant::now());
             if left == Duration::ZERO {
                 break;
@@ -160,6 +169,12 @@ impl Queue {
     /// Lets nothing more in; what waits is still sequenced.
     pub fn shut_down(&self) {
         self.lock().shutdown = true;
+        self.ready.notify_all();
+    }
+
+    /// Makes the sequencer look up, before it takes another batch.
+    pub fn interrupt(&self) {
+        self.lock().interrupted = true;
         self.ready.notify_all();
     }
 

@@ -19,6 +19,7 @@ use crate::{
     commit::{CommitError, CommitRecord, Item},
     guard::{Guard, GuardError, Mark},
     objects::{Created, Objects, StoreError, commit_name, never_told_name},
+    publish::shown::ShownError,
     sequencer::Sequencer,
     tiles::{Edge, ReadError, Tiles},
 };
@@ -55,6 +56,13 @@ impl Loaded {
     /// The newest commit.
     pub fn newest(&self) -> Retained {
         *self.chain.last().expect("a log has a commit")
+    }
+
+    /// Its tiles, in the store or from the retained commits.
+    fn tiles(&self, objects: &Arc<Objects>) -> Tiles {
+        let tiles = Tiles::new(Arc::clone(objects));
+        tiles.hold(self.filled.iter().cloned());
+        tiles
     }
 }
 
@@ -194,15 +202,19 @@ pub struct Recovered {
 }
 
 /// Finds the log, makes durable what it found, holds it against the guard, and settles the end of the chain.
+///
+/// `seen` holds it against what others saw of it, before anything is written.
 pub fn recover(
     objects: &Arc<Objects>,
     guard: &mut Guard,
     origin: &str,
+    seen: impl Fn(&Tiles, &Frontier) -> Result<(), ShownError>,
     mut nonce: impl FnMut() -> [u8; 16],
 ) -> Result<Recovered, RecoverError> {
     for _ in 0..ATTEMPTS {
         let loaded = load(objects)?;
         check_guard(&loaded, guard.mark(), origin, objects)?;
+        seen(&loaded.tiles(objects), &loaded.edge.frontier)?;
         // Found is not durable: whatever a former life may have left unsynced is synced before a commit can go.
         for (path, bytes) in &loaded.filled {
             objects.create_or_compare(&path.to_string(), bytes.clone())?;
@@ -253,8 +265,7 @@ pub fn check_guard(
     if mark.commit > newest.number || mark.head.size > head.size {
         return Err(RecoverError::Behind { guard: mark.head.size, store: head.size });
     }
-    let tiles = Tiles::new(Arc::clone(objects));
-    tiles.hold(loaded.filled.iter().cloned());
+    let tiles = loaded.tiles(objects);
     let root = block_on(tiles.root_at(&loaded.edge.frontier, mark.head.size))?;
     if root != mark.head.root {
         return Err(RecoverError::Forked { size: mark.head.size, guard: mark.head.root, store: root });
@@ -340,6 +351,9 @@ pub enum RecoverError {
         /// The store's root there.
         store: Hash,
     },
+    /// A witness saw what this log does not have.
+    #[error(transparent)]
+    Shown(#[from] ShownError),
     /// Other writers keep committing.
     #[error("another writer keeps committing to this store")]
     Contended,
@@ -352,6 +366,9 @@ impl RecoverError {
             self,
             Self::Store(StoreError::Object { .. } | StoreError::Sync { .. } | StoreError::Directory { .. })
         ) || matches!(self, Self::Guard(GuardError::Io { .. }))
-            || matches!(self, Self::Read(ReadError::Store(_)))
+            || matches!(
+                self,
+                Self::Read(ReadError::Store(_)) | Self::Shown(ShownError::Read(ReadError::Store(_)))
+            )
     }
 }

@@ -30,7 +30,15 @@ use crate::{
     log::{Log, Status},
     metrics::Metrics,
     objects::{Objects, StoreError},
-    publish::{PublishError, Publisher},
+    publish::{
+        Identity, PublishError, Publisher,
+        ask::Reach,
+        clock_record::ClockRecords,
+        handle::{PublishLoop, Setup, StartError},
+        heads::Heads,
+        panel::{Panel, PanelError},
+        shown::EvidencePlace,
+    },
 };
 
 /// Runs a log until a signal says stop. `ready` is called with the bound address once connections are taken.
@@ -47,6 +55,7 @@ pub fn run(
         config.clock_vkey()?,
     )?;
     let admission = admission(config)?;
+    let witnesses = witnesses(config, publisher.identity())?;
     let log = Arc::new(Log::new(objects, open_index(config), config.limits.queue_max));
     let metrics = Arc::new(Metrics::new());
     let clock_gap_max =
@@ -57,7 +66,14 @@ pub fn run(
         match Guard::open(&config.guard) {
             Ok(guard) => {
                 let guard = Arc::new(Mutex::new(guard));
-                let driver = Driver { log, guard, publisher, clock, clock_gap_max, metrics };
+                let heads = match witnesses {
+                    None => Heads::Alone(Box::new(publisher)),
+                    Some(setup) => {
+                        let (log, metrics) = (Arc::clone(&log), Arc::clone(&metrics));
+                        Heads::Witnessed(Box::new(PublishLoop::start(setup, log, publisher, metrics)?))
+                    }
+                };
+                let driver = Driver { log, guard, heads, clock, clock_gap_max, metrics };
                 let thread = thread::Builder::new().name("sequence".into());
                 Some(thread.spawn(move || driver.run()).map_err(RunError::Thread)?)
             }
@@ -65,7 +81,7 @@ pub fn run(
             // Without a guard nothing is signed; what is published can still be read.
             Err(error) => {
                 error!(%error, "writing is refused; reads go on");
-                if let Err(error) = log.show_stored(&publisher) {
+                if let Err(error) = log.show_stored(publisher.identity()) {
                     error!(%error, "what was published before cannot be shown");
                 }
                 log.set_status(Status::Stopped { reason: error.to_string() });
@@ -73,7 +89,7 @@ pub fn run(
             }
         }
     };
-    let app = Arc::new(App::new(Arc::clone(&log), metrics, config.limits.clone(), Arc::new(admission)));
+    let app = Arc::new(App::new(Arc::clone(&log), metrics, config, Arc::new(admission)));
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(RunError::Thread)?;
     let served = runtime.block_on(listen(config, app, ready));
@@ -82,6 +98,39 @@ pub fn run(
     log.close_index();
     served?;
     if in_order { Ok(()) } else { Err(RunError::Stopped) }
+}
+
+/// How the log publishes with witnesses, if its policy names any.
+fn witnesses(config: &Config, identity: &Identity) -> Result<Option<Setup>, RunError> {
+    let (Some(table), Some(policy)) = (&config.witnesses, config.witness_policy()?) else { return Ok(None) };
+    let Some(panel) = Panel::new(policy, identity, &table.monitoring)
+        .map_err(|error| RunError::Panel { path: table.policy.clone(), error })?
+    else {
+        warn!(policy = %table.policy.display(), "the policy names no witness with a URL: this log publishes alone");
+        return Ok(None);
+    };
+    let authorities = table
+        .authorities
+        .as_ref()
+        .map(|path| fs::read(path).map_err(|source| ConfigError::Read { path: path.clone(), source }));
+    let clock_records = match &config.operator_key_file {
+        Some(path) if table.clock_record_period_s > 0 => {
+            let key = keyfile::read_operator(path)?;
+            let log = identity.origin.as_str().parse().map_err(|_| RunError::Origin)?;
+            Some(ClockRecords::new(log, key, Duration::from_secs(table.clock_record_period_s)))
+        }
+        _ => None,
+    };
+    Ok(Some(Setup {
+        panel,
+        period: Duration::from_millis(table.period_ms),
+        reach: Reach {
+            timeout: Duration::from_millis(table.timeout_ms),
+            authorities: authorities.transpose()?,
+        },
+        evidence: EvidencePlace::beside(&config.data),
+        clock_records,
+    }))
 }
 
 /// The index on disk. A log runs without one: it only starts more slowly.
@@ -177,6 +226,17 @@ pub enum RunError {
     /// The time cannot be believed.
     #[error(transparent)]
     Clock(#[from] ClockError),
+    /// The log cannot publish under the policy of its witnesses.
+    #[error("witnesses.policy: {}: {error}", path.display())]
+    Panel {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        error: PanelError,
+    },
+    /// The publish loop cannot be started.
+    #[error(transparent)]
+    Start(#[from] StartError),
     /// The name of the log's key is not an origin.
     #[error("log_key: its name is not an origin")]
     Origin,

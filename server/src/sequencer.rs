@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use counterfoil_merkle::{Frontier, Hash, LeafIndex, TreeHead, frontier::FullTile, tree::TreeError};
-use counterfoil_receipt::{Id, Timestamp, entry::EntryDraft};
+use counterfoil_receipt::{Id, Kind, Timestamp, admission, entry::EntryDraft};
 
 use crate::commit::{CommitRecord, Header, Item};
 
@@ -18,8 +18,22 @@ pub struct Admitted {
     pub draft: EntryDraft,
     /// SHA-256 of that, computed then too.
     pub draft_digest: Hash,
+    /// What kind of record it is.
+    pub kind: Kind,
     /// The statement as it was received.
     pub statement: Bytes,
+}
+
+impl From<admission::Admitted> for Admitted {
+    fn from(admitted: admission::Admitted) -> Self {
+        Self {
+            id: admitted.id,
+            draft: admitted.draft,
+            draft_digest: admitted.draft_digest,
+            kind: admitted.kind,
+            statement: admitted.statement.into(),
+        }
+    }
 }
 
 /// The end of the log: what the next batch is built on.
@@ -59,6 +73,8 @@ pub struct SealedLeaf {
     pub id: Id,
     /// SHA-256 of the entry but for its time, computed by admission.
     pub draft_digest: Hash,
+    /// What kind of record it is.
+    pub kind: Kind,
     /// The leaf hash.
     pub hash: Hash,
     /// Entry and statement.
@@ -112,6 +128,7 @@ impl Sequencer {
                 index,
                 id: admitted.id,
                 draft_digest: admitted.draft_digest,
+                kind: admitted.kind,
                 hash,
                 item,
             });

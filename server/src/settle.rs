@@ -18,11 +18,11 @@ use counterfoil_merkle::{
 };
 
 use crate::{
-    driver::Stop,
     guard::{Guard, Mark},
     log::Log,
     objects::CHECKPOINT,
     recover::Retained,
+    stop::Stop,
     tiles::Edge,
 };
 
@@ -57,17 +57,25 @@ pub struct Settler {
 }
 
 impl Settler {
-    /// Starts with the commits that recovery found, oldest first.
-    pub fn start(log: Arc<Log>, guard: Arc<Mutex<Guard>>, retained: Vec<Retained>) -> Result<Self, Stop> {
+    /// Starts from the edge and the commits that recovery found, the oldest first. `checkpoint` says whether to keep the
+    /// checkpoint's file up to date.
+    pub fn start(
+        log: Arc<Log>,
+        guard: Arc<Mutex<Guard>>,
+        edge: Arc<Edge>,
+        retained: Vec<Retained>,
+        checkpoint: bool,
+    ) -> Result<Self, Stop> {
         let (steps, received) = sync_channel(BACKLOG_MAX);
         let mut settling = Settling {
             guard,
             mark: None,
             guard_due: Instant::now(),
-            checkpoint: Arc::from(""),
+            checkpoint: checkpoint.then(|| Arc::from("")),
             checkpoint_due: Instant::now(),
             retained: retained.into(),
-            edges: None,
+            // Recovery made durable all that its commits fill.
+            edges: [Arc::clone(&edge), edge],
             log,
         };
         let thread = std::thread::Builder::new()
@@ -101,17 +109,16 @@ struct Settling {
     /// What the guard does not know yet.
     mark: Option<Mark>,
     guard_due: Instant,
-    checkpoint: Arc<str>,
+    /// What the file has; none if somebody else keeps it.
+    checkpoint: Option<Arc<str>>,
     checkpoint_due: Instant,
     retained: VecDeque<Retained>,
     /// The edges before and after the newest settled commit: below them all full tiles and bundles are durable.
-    edges: Option<[Arc<Edge>; 2]>,
+    edges: [Arc<Edge>; 2],
 }
 
 impl Settling {
     fn run(&mut self, received: &Receiver<Step>) -> Result<(), Stop> {
-        // Recovery made durable all that its commits fill.
-        self.edges = self.log.view().map(|view| [Arc::clone(&view.edge), Arc::clone(&view.edge)]);
         loop {
             match received.recv_timeout(self.pause()) {
                 Ok(step) => self.settle(step)?,
@@ -131,7 +138,7 @@ impl Settling {
 
     /// How long nothing can be due, if nothing comes.
     fn pause(&self) -> Duration {
-        let published = self.log.view().is_some_and(|view| view.text != self.checkpoint);
+        let published = self.unwritten().is_some();
         let mut due = Instant::now() + Duration::from_millis(200);
         if self.mark.is_some() {
             due = due.min(self.guard_due);
@@ -151,8 +158,8 @@ impl Settling {
         futures::executor::block_on(self.log.store_runs(&step.edge.frontier))?;
         self.retained.push_back(step.commit);
         self.mark = Some(step.mark);
-        let below = self.edges.take().map(|[_, newest]| newest);
-        self.edges = Some([below.unwrap_or_else(|| Arc::clone(&step.edge)), step.edge]);
+        self.edges.rotate_left(1);
+        self.edges[1] = step.edge;
         Ok(())
     }
 
@@ -176,17 +183,23 @@ impl Settling {
         if now < self.checkpoint_due {
             return Ok(());
         }
-        let Some(view) = self.log.view().filter(|view| view.text != self.checkpoint) else { return Ok(()) };
-        self.log.tiles.objects().put_plain(CHECKPOINT, Bytes::copy_from_slice(view.text.as_bytes()))?;
-        self.checkpoint = view.text.clone();
+        let Some(text) = self.unwritten() else { return Ok(()) };
+        self.log.tiles.objects().put_plain(CHECKPOINT, Bytes::copy_from_slice(text.as_bytes()))?;
+        self.checkpoint = Some(text);
         self.checkpoint_due = now + CHECKPOINT_PERIOD;
         Ok(())
+    }
+
+    /// What is published, if it is for us to write it and the file has something else.
+    fn unwritten(&self) -> Option<Arc<str>> {
+        let (written, view) = (self.checkpoint.as_ref()?, self.log.view()?);
+        (view.text != *written).then(|| Arc::clone(&view.text))
     }
 
     /// Deletes commits whose entries all lie in durable full bundles. Where too many stay, for few entries come, the
     /// ragged edge below the newest commit is put durably instead.
     fn drop_commits(&mut self) -> Result<(), Stop> {
-        let Some([below, newest]) = self.edges.clone() else { return Ok(()) };
+        let [below, newest] = self.edges.clone();
         self.drop_through(TreeSize::new(newest.ragged_start()).expect("below the tree's size"))?;
         let guarded = self.guarded();
         let stay = self.retained.front().map_or(0, |oldest| guarded.saturating_sub(oldest.number));
@@ -300,7 +313,14 @@ mod tests {
         };
         let guard = Guard::create(&directory.path().join("guard"), mark(&sequencer)).unwrap();
         let first = Retained { number: 1, size: edge.size() };
-        let mut settler = Settler::start(Arc::clone(&log), Arc::new(Mutex::new(guard)), vec![first]).unwrap();
+        let mut settler = Settler::start(
+            Arc::clone(&log),
+            Arc::new(Mutex::new(guard)),
+            Arc::clone(&edge),
+            vec![first],
+            true,
+        )
+        .unwrap();
         let mut most = 0;
         for _ in 0..=RETAINED_MAX + 100 {
             let sealed = commit(&objects, &mut sequencer, 0);

@@ -35,11 +35,5 @@ pub(crate) fn admitted(number: u64) -> Admitted {
         predicate: Predicate::Receipt(Box::new(Receipt::new(api, model, Outcome::Complete))),
     };
     let signed = statement.sign(&key).unwrap();
-    let admitted = counterfoil_receipt::admission::Admitted::new(signed, &statement);
-    Admitted {
-        id: admitted.id,
-        draft: admitted.draft,
-        draft_digest: admitted.draft_digest,
-        statement: admitted.statement.into(),
-    }
+    counterfoil_receipt::admission::Admitted::new(signed, &statement).into()
 }

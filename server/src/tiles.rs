@@ -2,7 +2,7 @@
 //! the ragged edge in memory.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::{Arc, PoisonError, RwLock},
 };
 
@@ -10,6 +10,7 @@ use bytes::Bytes;
 use counterfoil_merkle::{
     Frontier, Hash, LeafIndex, NodeId, TreeSize,
     bundle::{BundleError, format_bundle, parse_bundle},
+    frontier::FullTile,
     growth::Growth,
     tile::{TILE_LEVELS, TILE_WIDTH, TileError, TileId, TileKind, TilePath, TileTree},
     tree::{Subtree, TreeError},
@@ -81,16 +82,27 @@ impl Edge {
     }
 }
 
+/// As many hash tiles that filled last are kept parsed: 16 MB, the tiles of some 250,000 receipts.
+const YOUNG_MAX: usize = 1024;
+
 /// Full tiles and bundles: durable ones in the store, younger ones in memory until they are.
 pub struct Tiles {
     objects: Arc<Objects>,
     unsettled: RwLock<BTreeMap<TilePath, Bytes>>,
+    young: RwLock<Young>,
+}
+
+/// Parsed hash tiles, for those who wait for the publication of what filled them: all at once ask for proofs.
+#[derive(Default)]
+struct Young {
+    tiles: HashMap<TileId, Arc<TileTree>>,
+    order: VecDeque<TileId>,
 }
 
 impl Tiles {
     /// Those of a data directory.
-    pub const fn new(objects: Arc<Objects>) -> Self {
-        Self { objects, unsettled: RwLock::new(BTreeMap::new()) }
+    pub fn new(objects: Arc<Objects>) -> Self {
+        Self { objects, unsettled: RwLock::default(), young: RwLock::default() }
     }
 
     /// The store below.
@@ -106,6 +118,31 @@ impl Tiles {
     /// Lets an object go that is durable now.
     pub fn settled(&self, path: &TilePath) {
         self.unsettled.write().unwrap_or_else(PoisonError::into_inner).remove(path);
+    }
+
+    /// Keeps full hash tiles parsed, for a while. They must be held or in the store too.
+    pub fn keep_parsed(&self, filled: Vec<FullTile>) {
+        let mut young = self.young.write().unwrap_or_else(PoisonError::into_inner);
+        for tile in filled {
+            young.order.push_back(tile.id);
+            young.tiles.insert(tile.id, Arc::new(tile.tree));
+        }
+        while young.order.len() > YOUNG_MAX {
+            if let Some(oldest) = young.order.pop_front() {
+                young.tiles.remove(&oldest);
+            }
+        }
+    }
+
+    /// A full hash tile, parsed.
+    async fn parsed(&self, id: TileId) -> Result<Arc<TileTree>, ReadError> {
+        let young = self.young.read().unwrap_or_else(PoisonError::into_inner).tiles.get(&id).cloned();
+        if let Some(tile) = young {
+            return Ok(tile);
+        }
+        let path = TilePath::full(TileKind::Hashes(id.level), id.index);
+        let bytes = self.full(path.kind, path.index).await?;
+        Ok(Arc::new(TileTree::from_bytes(&bytes).map_err(|error| ReadError::Tile { path, error })?))
     }
 
     /// A full tile or bundle.
@@ -133,7 +170,7 @@ impl Tiles {
 
     /// The hashes of nodes of the tree whose edge is `frontier`, in their order.
     pub async fn hashes(&self, frontier: &Frontier, nodes: &[NodeId]) -> Result<Vec<Hash>, ReadError> {
-        let mut tiles: HashMap<TileId, TileTree> = HashMap::new();
+        let mut tiles: HashMap<TileId, Arc<TileTree>> = HashMap::new();
         let mut hashes = Vec::with_capacity(nodes.len());
         for &node in nodes {
             if let Some(hash) = frontier.node(node) {
@@ -141,16 +178,11 @@ impl Tiles {
                 continue;
             }
             let id = TileId::of(node);
-            let path = TilePath::full(TileKind::Hashes(id.level), id.index);
             let tile = match tiles.entry(id) {
                 std::collections::hash_map::Entry::Occupied(found) => found.into_mut(),
-                std::collections::hash_map::Entry::Vacant(empty) => {
-                    let bytes = self.full(path.kind, path.index).await?;
-                    empty.insert(
-                        TileTree::from_bytes(&bytes).map_err(|error| ReadError::Tile { path, error })?,
-                    )
-                }
+                std::collections::hash_map::Entry::Vacant(empty) => empty.insert(self.parsed(id).await?),
             };
+            let path = TilePath::full(TileKind::Hashes(id.level), id.index);
             hashes.push(tile.tree_node(node).ok_or(ReadError::Missing { path })?);
         }
         Ok(hashes)

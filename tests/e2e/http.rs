@@ -13,7 +13,10 @@
 use std::collections::BTreeMap;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use counterfoil_receipt::{SigningKey, VerifiedEnvelope};
+use counterfoil_receipt::{
+    SigningKey, Statement, VerifiedEnvelope,
+    statement::{Clock, Frame, Issuer, Nonce, Predicate, Subject},
+};
 use counterfoil_tests::{Deployment, Issuing};
 
 use crate::PROGRAMS;
@@ -99,7 +102,7 @@ fn bad_input() {
         ("unknown_member", sign(statement.replacen("\"nonce\"", "\"more\":1,\"nonce\"", 1).as_bytes())),
         ("open_code", sign(statement.replace("\"complete\"", "\"splendid\"").as_bytes())),
         ("no_model", sign(statement.replace("\"model\":{\"requested\":\"m-1\"},", "").as_bytes())),
-        ("other_kind", sign(statement.replace("inference-receipt/v1", "verdict/v1").as_bytes())),
+        ("clock_record", clock_record(&log, &issuing)),
         ("other_signer", other_signer.envelope().to_json()),
         ("two_signatures", envelope.replace("}]", "},{}]")),
         ("huge", "x".repeat(80_000)),
@@ -110,4 +113,20 @@ fn bad_input() {
     let size = counterfoil_tests::audit::checkpoint(&mut log.http(), &key).head().size;
     assert_eq!(size.get(), 2, "the rules, and the one good receipt at the end: nothing else was stored");
     assert!(!log.server_log().contains("panicked"), "{}", log.server_log());
+}
+
+/// A clock record in good form, which only the log itself may put into the log.
+fn clock_record(log: &Deployment, issuing: &Issuing) -> String {
+    let checkpoint = log.http().get("/checkpoint").unwrap().text().parse().unwrap();
+    let statement = Statement {
+        subject: Subject::Log,
+        frame: Frame {
+            nonce: Nonce::new([1; 16]),
+            log: log.origin.parse().unwrap(),
+            issuer: Issuer { key: issuing.key().public().clone(), software: None },
+            numbering: None,
+        },
+        predicate: Predicate::Clock(Box::new(Clock { checkpoint })),
+    };
+    statement.sign(issuing.key()).unwrap().envelope().to_json()
 }

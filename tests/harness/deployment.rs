@@ -96,6 +96,22 @@ impl Deployment {
         Self { programs, home, directory, guard, origin, log_key, clock_key, server: None }
     }
 
+    /// Has its tree heads cosigned: lines of witnesses, groups and the quorum for the policy, and lines more for the
+    /// configuration's table. The log must be down.
+    ///
+    /// # Panics
+    /// If files cannot be written.
+    pub fn witnessed_by(&self, policy: &str, table: &str) {
+        assert!(self.server.is_none(), "a running log does not read its configuration");
+        let policy = format!("log {}\nwitness clock {}\n{policy}", self.log_key, self.clock_key);
+        fs::write(self.policy(), policy).expect("the policy");
+        let path = self.directory.join("counterfoil.toml");
+        let text = fs::read_to_string(&path).expect("the configuration");
+        let text = text.split("[witnesses]").next().expect("what is before");
+        let text = format!("{}\n[witnesses]\npolicy = \"policy.txt\"\n{table}\n", text.trim_end());
+        fs::write(path, text).expect("the configuration");
+    }
+
     /// A copy of the log's directory and guard, as somebody who forks or restores would make it. The log must be down.
     pub fn copy(&self) -> Self {
         assert!(self.server.is_none(), "a running log is not copied");

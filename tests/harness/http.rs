@@ -63,7 +63,13 @@ impl Http {
 
     /// Sends a POST with a length and reads the answer.
     pub fn post(&mut self, path: &str, body: &[u8]) -> io::Result<Reply> {
-        let head = format!("POST {path} HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n\r\n", body.len());
+        self.post_with(path, "", body)
+    }
+
+    /// Sends a POST with a length and more header lines, each ended by CR and LF, and reads the answer.
+    pub fn post_with(&mut self, path: &str, headers: &str, body: &[u8]) -> io::Result<Reply> {
+        let length = body.len();
+        let head = format!("POST {path} HTTP/1.1\r\nHost: test\r\nContent-Length: {length}\r\n{headers}\r\n");
         self.send(&[head.as_bytes(), body].concat())?;
         self.reply()
     }

@@ -4,8 +4,10 @@ pub mod audit;
 pub mod deployment;
 pub mod http;
 pub mod person;
+pub mod witness;
 
 pub use counterfoil_client::load::Issuing;
 pub use deployment::{Deployment, Programs, Run};
 pub use http::{Http, Reply};
 pub use person::Person;
+pub use witness::{Manner, Witness};

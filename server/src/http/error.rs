@@ -20,7 +20,7 @@ pub const PROBLEM_TYPE: &str = "https://counterfoil.dev/problems/";
 const DETAIL_CHARS_MAX: usize = 1000;
 
 /// How long a caller should wait before trying again, in seconds.
-const RETRY_AFTER_S: &str = "1";
+pub(super) const RETRY_AFTER_S: &str = "1";
 
 /// What went wrong with a request.
 #[derive(Debug, thiserror::Error)]

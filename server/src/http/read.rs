@@ -27,7 +27,7 @@ use crate::{publish::View, tiles::ReadError};
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
 const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=604800, immutable");
-const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+pub(super) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// How many hex digits of an id find it.
 const ID_DIGITS_MIN: usize = 32;
@@ -89,15 +89,20 @@ pub async fn by_leaf(State(app): State<Arc<App>>, Path(leaf): Path<String>) -> R
 }
 
 async fn bundle_at(app: &App, view: &View, index: LeafIndex) -> Result<Response, ApiError> {
+    let body = bundle_of(app, view, index).await?.to_json();
+    let content_type = HeaderValue::from_static(BUNDLE_MEDIA_TYPE);
+    Ok(([(header::CONTENT_TYPE, content_type), (header::CACHE_CONTROL, NO_STORE)], body).into_response())
+}
+
+/// The bundle of a record, under the published checkpoint.
+pub(super) async fn bundle_of(app: &App, view: &View, index: LeafIndex) -> Result<Bundle, ApiError> {
     let not_found = || ApiError::NotFound { what: format!("entry {index}") };
     let item = app.log.item(view, index).await?.ok_or_else(not_found)?;
     let proof = app.log.inclusion(view, index, view.head().size).await?;
     let proof = TlogProof::new(proof, view.checkpoint.clone()).expect("a proof for the view's size");
     let entry = Entry::parse(&item.entry).map_err(|_| ReadError::Entry { index })?;
     let statement = (!item.statement.is_empty()).then(|| item.statement.to_vec());
-    let body = Bundle { statement, entry, proof }.to_json();
-    let content_type = HeaderValue::from_static(BUNDLE_MEDIA_TYPE);
-    Ok(([(header::CONTENT_TYPE, content_type), (header::CACHE_CONTROL, NO_STORE)], body).into_response())
+    Ok(Bundle { statement, entry, proof })
 }
 
 /// Which leaf, and in which tree.
@@ -181,7 +186,7 @@ fn number(name: &'static str, text: &str) -> Result<u64, ApiError> {
     parsed.ok_or_else(|| ApiError::Parameter { name, reason: "a decimal number is due".to_owned() })
 }
 
-fn parse_index(name: &'static str, text: &str) -> Result<LeafIndex, ApiError> {
+pub(super) fn parse_index(name: &'static str, text: &str) -> Result<LeafIndex, ApiError> {
     let not_found = |_| ApiError::NotFound { what: format!("entry {text}") };
     LeafIndex::new(number(name, text)?).map_err(not_found)
 }

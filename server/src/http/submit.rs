@@ -1,24 +1,30 @@
-//! Appending: bytes -> admitted -> its place in the log -> the bundle less the statement.
+//! Appending: bytes -> admitted -> its place in the log -> the bundle less the statement, once it is published.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     body::{Body, Bytes},
     extract::{Request, State},
-    http::{StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use counterfoil_merkle::{Hash, LeafIndex, tlogproof::TlogProof};
-use counterfoil_receipt::{Entry, Envelope, admission::Refusal, envelope::ENVELOPE_BYTES_MAX};
+use counterfoil_receipt::{Entry, Envelope, Id, admission::Refusal, envelope::ENVELOPE_BYTES_MAX};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::Serialize;
 use tokio::sync::oneshot;
 
-use super::{App, error::ApiError};
+use super::{
+    App,
+    error::{ApiError, RETRY_AFTER_S},
+    prefer::{PREFERENCE_APPLIED, RESPOND_ASYNC, respond_async},
+};
 use crate::{
     queue::{Outcome, Submission},
-    sequencer::Admitted,
-    tiles::ReadError,
+    tiles::{Edge, ReadError},
 };
 
 /// A refused body of this many bytes is read to its end, so that the connection survives; a longer one ends it.
@@ -27,27 +33,68 @@ const DRAINED_BYTES_MAX: usize = 1024 * 1024;
 /// The media type of a batch, one JSON value a line.
 pub const NDJSON: &str = "application/x-ndjson";
 
-/// Where a record is, and the proof of it: the bundle less the statement.
+/// Where a record is, and the proof of it: the bundle less the statement. Without a proof it is durable, and not published
+/// yet.
 #[derive(Serialize)]
 struct Appended {
     index: u64,
     id: String,
     leaf: String,
     entry: String,
-    proof: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proof: Option<String>,
 }
 
-/// `POST /v1/receipts`: one DSSE envelope. 201 for a new receipt, 200 for one that the log has.
+/// How long a request waits for the publication of what it appended.
+#[derive(Clone, Copy)]
+struct Patience {
+    asynchronous: bool,
+    wait: Duration,
+}
+
+impl Patience {
+    fn of(app: &App, headers: &HeaderMap) -> Self {
+        let preferred = respond_async(headers);
+        let wait = preferred.map_or(app.append_wait, |wait| wait.min(app.append_wait));
+        Self { asynchronous: preferred.is_some(), wait }
+    }
+
+    fn until(self) -> Instant {
+        Instant::now() + self.wait
+    }
+
+    /// The headers of an answer for what is not published yet.
+    fn headers(self) -> Vec<(HeaderName, HeaderValue)> {
+        let mut headers = vec![(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_S))];
+        if self.asynchronous {
+            headers.push((PREFERENCE_APPLIED, RESPOND_ASYNC));
+        }
+        headers
+    }
+}
+
+/// `POST /v1/receipts`: one DSSE envelope. 201 for a new receipt, 200 for one that the log has; 202 for either if it is
+/// durable and not published yet.
 pub async fn one(State(app): State<Arc<App>>, request: Request) -> Result<Response, ApiError> {
+    let patience = Patience::of(&app, request.headers());
     let body = body(request, ENVELOPE_BYTES_MAX).await?;
     let (submission, outcome) = admit(&app, &body)?;
     app.log.queue.submit(vec![submission])?;
-    let (status, appended) = answer(&app, outcome).await?;
-    Ok((status, axum::Json(appended)).into_response())
+    let (status, appended) = answer(&app, outcome, patience.until()).await?;
+    if appended.proof.is_some() {
+        return Ok((status, axum::Json(appended)).into_response());
+    }
+    let bundle = format!("/v1/receipts/{}", appended.id);
+    let mut response =
+        (StatusCode::ACCEPTED, [(header::LOCATION, bundle)], axum::Json(appended)).into_response();
+    response.headers_mut().extend(patience.headers());
+    Ok(response)
 }
 
-/// `POST /v1/receipts/batch`: one envelope a line; one answer a line, in the same order.
+/// `POST /v1/receipts/batch`: one envelope a line; one answer a line, in the same order. 202 if any of them is durable and
+/// not published yet, else 200.
 pub async fn batch(State(app): State<Arc<App>>, request: Request) -> Result<Response, ApiError> {
+    let patience = Patience::of(&app, request.headers());
     let body = body(request, app.limits.batch_bytes_max).await?;
     let lines: Vec<_> = body.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()).collect();
     if lines.len() > app.limits.batch_lines_max {
@@ -62,14 +109,17 @@ pub async fn batch(State(app): State<Arc<App>>, request: Request) -> Result<Resp
         }));
     }
     app.log.queue.submit(submissions)?;
-    let mut answers = Vec::new();
+    let (mut answers, mut published, until) = (Vec::new(), true, patience.until());
     for outcome in outcomes {
         let line = match outcome {
-            Ok(outcome) => answer(&app, outcome).await.map(|(_, appended)| appended),
+            Ok(outcome) => answer(&app, outcome, until).await.map(|(_, appended)| appended),
             Err(error) => Err(error),
         };
         match line {
-            Ok(appended) => serde_json::to_writer(&mut answers, &appended),
+            Ok(appended) => {
+                published &= appended.proof.is_some();
+                serde_json::to_writer(&mut answers, &appended)
+            }
             Err(error) => {
                 app.metrics.rejected(error.code());
                 serde_json::to_writer(&mut answers, &serde_json::json!({ "error": error.problem() }))
@@ -78,7 +128,12 @@ pub async fn batch(State(app): State<Arc<App>>, request: Request) -> Result<Resp
         .expect("plain JSON into memory");
         answers.push(b'\n');
     }
-    Ok(([(header::CONTENT_TYPE, NDJSON)], answers).into_response())
+    let mut response = ([(header::CONTENT_TYPE, NDJSON)], answers).into_response();
+    if !published {
+        *response.status_mut() = StatusCode::ACCEPTED;
+        response.headers_mut().extend(patience.headers());
+    }
+    Ok(response)
 }
 
 /// The whole body, if it is not too large and comes in time.
@@ -114,45 +169,48 @@ fn admit(app: &App, envelope: &[u8]) -> Result<(Submission, oneshot::Receiver<Ou
     let key = envelope.key().clone();
     let admitted = app.admission().admit(envelope, app.now()?)?;
     app.keys.remember(key);
-    let statement = Bytes::from(admitted.statement);
-    let admitted =
-        Admitted { id: admitted.id, draft: admitted.draft, draft_digest: admitted.draft_digest, statement };
     let (reply, outcome) = oneshot::channel();
-    Ok((Submission { admitted, reply }, outcome))
+    Ok((Submission { admitted: admitted.into(), reply }, outcome))
 }
 
-/// Waits for the sequencer, then puts the answer together here, off its thread.
-async fn answer(app: &App, outcome: oneshot::Receiver<Outcome>) -> Result<(StatusCode, Appended), ApiError> {
+/// Waits for the sequencer, and for the publication if that is apart, then puts the answer together here, off its thread.
+async fn answer(
+    app: &App,
+    outcome: oneshot::Receiver<Outcome>,
+    until: Instant,
+) -> Result<(StatusCode, Appended), ApiError> {
     match outcome.await.map_err(|_| ApiError::Unknown)? {
         Outcome::Appended { batch, position } => {
             app.metrics.appended();
             let leaf = &batch.leaves[position];
-            let appended = Appended {
-                index: leaf.index.get(),
-                id: leaf.id.to_string(),
-                leaf: leaf.hash.to_string(),
-                entry: text(&leaf.item.entry),
-                proof: TlogProof::print(&batch.proof(position), &batch.view.text),
+            let proof = match batch.proof(position) {
+                Some((proof, view)) => Some(TlogProof::print(&proof, &view.text)),
+                None => proof(app, leaf.index, until).await?,
             };
-            Ok((StatusCode::CREATED, appended))
+            let entry = text(&leaf.item.entry);
+            Ok((StatusCode::CREATED, appended(leaf.index, leaf.id, leaf.hash, entry, proof)))
         }
-        Outcome::Known { index } => Ok((StatusCode::OK, known(app, index).await?)),
+        Outcome::Known { index, edge } => Ok((StatusCode::OK, known(app, index, &edge, until).await?)),
     }
 }
 
 /// The answer for a record that the log has.
-async fn known(app: &App, index: LeafIndex) -> Result<Appended, ApiError> {
-    let view = app.view()?;
-    let item = app.log.item(&view, index).await?.ok_or(ReadError::Entry { index })?;
+async fn known(app: &App, index: LeafIndex, edge: &Edge, until: Instant) -> Result<Appended, ApiError> {
+    let item = app.log.tiles.item(edge, index).await?.ok_or(ReadError::Entry { index })?;
     let entry = Entry::parse(&item.entry).map_err(|_| ReadError::Entry { index })?;
+    let proof = proof(app, index, until).await?;
+    Ok(appended(index, entry.id, Hash::leaf(&item.entry), text(&item.entry), proof))
+}
+
+fn appended(index: LeafIndex, id: Id, leaf: Hash, entry: String, proof: Option<String>) -> Appended {
+    Appended { index: index.get(), id: id.to_string(), leaf: leaf.to_string(), entry, proof }
+}
+
+/// Proof that the published tree has a committed entry, once it is published; `None` if that takes too long.
+async fn proof(app: &App, index: LeafIndex, until: Instant) -> Result<Option<String>, ApiError> {
+    let Some(view) = app.log.published(index, until).await else { return Ok(None) };
     let proof = app.log.inclusion(&view, index, view.head().size).await?;
-    Ok(Appended {
-        index: index.get(),
-        id: entry.id.to_string(),
-        leaf: Hash::leaf(&item.entry).to_string(),
-        entry: text(&item.entry),
-        proof: TlogProof::print(&proof, &view.text),
-    })
+    Ok(Some(TlogProof::print(&proof, &view.text)))
 }
 
 /// An entry as text: canonical JSON is ASCII.

@@ -1,0 +1,79 @@
+//! Why the sequencer stops, and whether it may go on by itself.
+
+use std::io;
+
+use counterfoil_merkle::tree::TreeError;
+
+use crate::{
+    clock::ClockError,
+    guard::GuardError,
+    objects::StoreError,
+    publish::{PublishError, run::Halted},
+    recover::RecoverError,
+    sequencer::ReadBackError,
+    tiles::ReadError,
+};
+
+/// Why the sequencer stopped.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Stop {
+    /// The log cannot be found again.
+    #[error(transparent)]
+    Recover(#[from] RecoverError),
+    /// The store failed; what was being written may be there or not.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Something that the log has cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The guard cannot be written.
+    #[error(transparent)]
+    Guard(#[from] GuardError),
+    /// The time cannot be believed.
+    #[error(transparent)]
+    Clock(#[from] ClockError),
+    /// A head was not signed.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// The publish loop has stopped.
+    #[error(transparent)]
+    Halted(#[from] Halted),
+    /// The log is full.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    /// Another writer has committed under this number.
+    #[error("another writer has made commit {number}")]
+    Fenced {
+        /// Which.
+        number: u64,
+    },
+    /// A commit reads back other than it was admitted, again and again.
+    #[error("commit {number}: {reason}; nobody was told of it")]
+    ReadBack {
+        /// Which.
+        number: u64,
+        /// How it differs.
+        reason: ReadBackError,
+    },
+    /// A thread could not be started.
+    #[error("starting a thread: {0}")]
+    Thread(io::Error),
+    /// The settling thread died.
+    #[error("the settling thread has died")]
+    Settler,
+}
+
+impl Stop {
+    /// Whether recovering again may help without a person's doing.
+    pub const fn may_pass(&self) -> bool {
+        match self {
+            Self::Recover(error) => error.may_pass(),
+            Self::Store(
+                StoreError::Differs { .. } | StoreError::Missing { .. } | StoreError::Stranger { .. },
+            ) => false,
+            Self::Store(_) | Self::Guard(GuardError::Io { .. }) | Self::Read(ReadError::Store(_)) => true,
+            _ => false,
+        }
+    }
+}
