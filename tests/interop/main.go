@@ -18,6 +18,8 @@ type config struct {
 	skew                            time.Duration
 	oldSize                         int64
 	oldRoot, proof, leaf, bundle    string
+
+	witnessURL, witnessVkey, witnessShows, earlierNote string
 }
 
 // unable marks what stopped the checks rather than failed one: usage, files, network.
@@ -49,6 +51,10 @@ func main() {
 	flag.StringVar(&c.proof, "proof", "", "a .tlog-proof `FILE`, with -leaf-hash")
 	flag.StringVar(&c.leaf, "leaf-hash", "", "`HEX` leaf hash that -proof proves")
 	flag.StringVar(&c.bundle, "bundle", "", "a .counterfoil.json `FILE`")
+	flag.StringVar(&c.witnessURL, "witness", "", "submission `URL` prefix of a witness, with -witness-vkey")
+	flag.StringVar(&c.witnessVkey, "witness-vkey", "", "the witness's cosignature `VKEY`")
+	flag.StringVar(&c.witnessShows, "witness-monitoring", "", "monitoring `URL` prefix of the witness")
+	flag.StringVar(&c.earlierNote, "earlier", "", "`FILE` of a checkpoint seen earlier, for the witness to have first")
 	flag.Parse()
 	err := c.validate(flag.NArg())
 	if err == nil {
@@ -70,6 +76,10 @@ func (c config) validate(extra int) error {
 		return unable{errors.New("-old-size (at least 1) and -old-root go together")}
 	case (c.proof == "") != (c.leaf == ""):
 		return unable{errors.New("-proof and -leaf-hash go together")}
+	case (c.witnessURL == "") != (c.witnessVkey == ""):
+		return unable{errors.New("-witness and -witness-vkey go together")}
+	case c.witnessURL == "" && (c.witnessShows != "" || c.earlierNote != ""):
+		return unable{errors.New("-witness-monitoring and -earlier go with -witness")}
 	}
 	return nil
 }
@@ -94,6 +104,7 @@ func run(ctx context.Context, c config, out io.Writer) error {
 		{"inclusion", w.inclusion},
 		{"proof file", w.proofFile},
 		{"bundle file", w.bundleFile},
+		{"witness", w.witness},
 		{"headers", w.headers},
 	} {
 		found, err := check.do()
