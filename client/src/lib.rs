@@ -13,6 +13,7 @@ pub mod log;
 pub mod monitor;
 pub mod numbering;
 pub mod pin;
+pub mod proxy;
 mod seen;
 pub mod serve;
 pub mod source;
