@@ -18,6 +18,8 @@
 //! - A [`commitment`] stands for bytes that never enter the log; an opening, kept elsewhere, shows them.
 //! - A [`claim`] key goes out with the answer; whoever holds it may dispute the receipt.
 //! - An [`audit`] recomputes a log from its leaves and says what does not hold.
+//! - [`admission`] says whether a record may enter, and can be replayed; a [`refusal`] says why not.
+//! - [`standing`] says what follows from all records about a receipt: what was checked, disputed, answered, decided.
 //! - [`exchange`] takes facts out of what went over the wire, [`draft`] makes a receipt of them.
 //!
 //! Nothing here looks at a clock, a socket, a disk or a source of randomness: what is needed is an argument.
@@ -87,6 +89,7 @@ mod hex;
 pub mod json;
 pub mod key;
 pub mod refusal;
+pub mod standing;
 pub mod statement;
 #[cfg(test)]
 mod testing;

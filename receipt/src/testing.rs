@@ -43,7 +43,8 @@ pub(crate) struct World {
     pub(crate) records: Vec<Logged>,
     places: HashMap<Hash, usize>,
     now: u64,
-    nonce: u128,
+    /// What the next record's nonce is made of.
+    pub(crate) nonce: u128,
 }
 
 pub(crate) fn key(name: &str) -> SigningKey {
@@ -139,6 +140,13 @@ impl World {
         let index = *self.places.get(&leaf)?;
         let Logged { entry, statement, .. } = &self.records[index];
         Some(Link::new(LeafIndex::new(index as u64).unwrap(), leaf, entry.clone(), statement))
+    }
+
+    /// The record at an index, as a standing takes it.
+    pub(crate) fn record(&self, index: usize) -> crate::standing::Record {
+        let Logged { leaf, entry, statement } = self.records[index].clone();
+        let read = (!statement.is_empty()).then(|| entry.check_statement(&statement).unwrap());
+        crate::standing::Record { index: LeafIndex::new(index as u64).unwrap(), leaf, entry, statement: read }
     }
 
     /// Empties the statement of a record.

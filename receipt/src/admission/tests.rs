@@ -353,7 +353,7 @@ fn refusals_are_held_against_a_replay() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(16))]
 
     /// Whatever people send in whatever order: what was admitted is admitted on every replay, also after any statements that can be
     /// erased were; and what was refused is refused again, by the same rule, at its size.

@@ -119,6 +119,11 @@ impl Dispute {
         if let Some(Outside::Elsewhere(elsewhere)) = &self.outside { Some(elsewhere) } else { None }
     }
 
+    /// Who issued what is disputed, if that lies outside the log.
+    pub fn outside_issuer(&self) -> Option<&PublicKey> {
+        self.outside.as_ref().map(Self::issuer_of)
+    }
+
     /// Who issued something that lies outside the log.
     pub(crate) fn issuer_of(outside: &Outside) -> &PublicKey {
         match outside {
