@@ -23,6 +23,7 @@ mod report;
 mod target;
 pub mod terminal;
 mod verify;
+mod witness;
 
 use std::process::ExitCode;
 
@@ -73,6 +74,9 @@ enum Command {
     Verify(verify::Verify),
     /// Read a log whole, recompute it, and say what does not hold.
     Monitor(monitor::Monitor),
+    /// Witness logs: cosign their checkpoints, so that nobody can be shown another history.
+    #[command(subcommand)]
+    Witness(witness::WitnessCommand),
     /// Check, offline, whether a file proves that a log signed two histories.
     VerifyEvidence(evidence::VerifyEvidence),
     /// Print completions for a shell.
@@ -94,6 +98,7 @@ impl Command {
             Self::Load(command) => command.run(terminal).await,
             Self::Verify(command) => command.run(terminal).await,
             Self::Monitor(command) => command.run(terminal).await,
+            Self::Witness(command) => command.run(terminal).await,
             Self::VerifyEvidence(command) => command.run(terminal),
             Self::Completions(command) => command.run::<Cli>(),
         }

@@ -21,6 +21,7 @@ pub mod submit;
 #[cfg(test)]
 mod testlog;
 pub mod watch;
+pub mod witness;
 
 pub use cli::main;
 pub use log::{KnownLog, Log};

@@ -153,6 +153,11 @@ impl SignedCheckpoint {
         Ok(VerifiedCheckpoint { signed: self.clone(), log: log.clone() })
     }
 
+    /// The newest cosignature of this key, each of whose lines must verify. It says nothing of who signed as the log.
+    pub fn cosignature(&self, cosigner: &VerifierKey) -> Result<Cosignature, CheckpointError> {
+        cosign::verify(&self.checkpoint, &self.note, cosigner)
+    }
+
     /// The size and root that the log can be held to: it has a good line of this key, and may have bad ones.
     ///
     /// A note with a bad line is not to be trusted, and [`SignedCheckpoint::verify`] refuses it. But others read only
@@ -245,7 +250,7 @@ impl VerifiedCheckpoint {
 
     /// The newest cosignature of this key, each of whose lines must verify.
     pub fn cosignature(&self, cosigner: &VerifierKey) -> Result<Cosignature, CheckpointError> {
-        cosign::verify(&self.signed.checkpoint, &self.signed.note, cosigner)
+        self.signed.cosignature(cosigner)
     }
 }
 
