@@ -104,6 +104,54 @@ impl Growth {
             Side::Right => Hash::node(inner, hash),
         })
     }
+
+    /// This growth and the one that follows it, as one: how the tree that `later` leads to contains the first `old` leaves.
+    ///
+    /// Both roots are those of the parts, if the parts meet at one root.
+    ///
+    /// # Errors
+    /// [`GrowthError::Apart`] if `later` does not start where this one ends.
+    pub fn then(&self, later: &Self) -> Result<Self, GrowthError> {
+        if (self.new, self.new_root()) != (later.old, later.old_root()) {
+            return Err(GrowthError::Apart { ends: self.new, starts: later.old });
+        }
+        let joint = Joint {
+            before: right_of(self.old, self.new)?.into_iter().zip(self.right.iter().copied()).collect(),
+            cover: cover_subtrees(later.old).into_iter().zip(later.frontier.iter().copied()).collect(),
+            after: right_of(later.old, later.new)?.into_iter().zip(later.right.iter().copied()).collect(),
+        };
+        let right = right_of(self.old, later.new)?.into_iter().map(|subtree| joint.hash(subtree)).collect();
+        Ok(Self { old: self.old, new: later.new, frontier: self.frontier.clone(), right })
+    }
+}
+
+/// The hashes of two growths that meet, by the subtrees that they are of.
+struct Joint {
+    before: Vec<(Subtree, Hash)>,
+    cover: Vec<(Subtree, Hash)>,
+    after: Vec<(Subtree, Hash)>,
+}
+
+impl Joint {
+    /// The hash of a subtree right of where the first growth starts: known, or straddling where the two meet.
+    fn hash(&self, subtree: Subtree) -> Hash {
+        let parts = [&self.after, &self.before, &self.cover];
+        let known = parts.into_iter().flatten().find(|(known, _)| *known == subtree);
+        if let Some((_, hash)) = known {
+            return *hash;
+        }
+        let (left, right) = halves(subtree);
+        Hash::node(self.hash(left), self.hash(right))
+    }
+}
+
+/// The complete subtrees that make up a tree of that size, largest first.
+fn cover_subtrees(size: TreeSize) -> Vec<Subtree> {
+    let subtree = |node: NodeId| {
+        let (start, end) = (node.index << node.level, (node.index + 1) << node.level);
+        Subtree::new(start, end).expect("a node is a subtree")
+    };
+    Subtree::whole(size).cover().into_iter().map(subtree).collect()
 }
 
 #[derive(Clone, Copy)]
@@ -149,5 +197,13 @@ pub enum GrowthError {
         expected: (usize, usize),
         /// What there was.
         got: (usize, usize),
+    },
+    /// The second of two growths does not start at the tree that the first ends with.
+    #[error("one growth ends at {ends} leaves, and the next does not start there, but with another tree at {starts}")]
+    Apart {
+        /// Size at which the first ends.
+        ends: TreeSize,
+        /// Size at which the second starts.
+        starts: TreeSize,
     },
 }

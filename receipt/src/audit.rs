@@ -39,6 +39,15 @@ pub struct Seen {
     pub time_s: Option<u64>,
 }
 
+/// Whether a checkpoint must carry the line of the log's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClockLine {
+    /// As the log itself must show it.
+    Due,
+    /// As others hand it on, who may strip lines that they do not know.
+    Optional,
+}
+
 impl Seen {
     /// Size and root.
     pub const fn head(&self) -> TreeHead {
@@ -184,12 +193,22 @@ impl Audit {
         }
     }
 
-    /// Takes a checkpoint of any size, which was read at `now`: signature, clock, and time.
+    /// Takes a checkpoint of any size, which was read at `now`: [`Audit::read_checkpoint`], then its time, which is
+    /// held against all others and kept in mind.
     ///
     /// None if the log did not sign it. What its root means for the tree is for [`Audit::check_head`] or, where
     /// checkpoints were seen before, for fork evidence. Take a checkpoint before the leaves that it adds, so that
     /// their dates are held against it.
     pub fn checkpoint(&mut self, note: &[u8], now: Timestamp, report: &mut Report) -> Option<Seen> {
+        let seen = self.read_checkpoint(note, ClockLine::Due, report)?;
+        if self.check_time(&seen, now, report) {
+            self.remember_time(&seen);
+        }
+        Some(seen)
+    }
+
+    /// Reads a checkpoint: its form, the log's signature, and that of the log's clock. Nothing is kept in mind.
+    pub fn read_checkpoint(&self, note: &[u8], clock: ClockLine, report: &mut Report) -> Option<Seen> {
         let checkpoint = match read_checkpoint(note, &self.log) {
             Ok(checkpoint) => checkpoint,
             Err((code, error)) => {
@@ -197,14 +216,12 @@ impl Audit {
                 return None;
             }
         };
-        let size = checkpoint.head().size;
-        let place = Place::Checkpoint(size);
+        let place = Place::Checkpoint(checkpoint.head().size);
         let time_s = match self.clock.as_ref().map(|clock| checkpoint.cosignature(clock)) {
             None => None,
-            Some(Ok(cosignature)) => {
-                let audited = self.frontier.size();
-                self.times.checkpoint(size, cosignature.time_s, audited, now, report);
-                Some(cosignature.time_s)
+            Some(Ok(cosignature)) => Some(cosignature.time_s),
+            Some(Err(CheckpointError::Note(NoteError::NotSigned { .. }))) if clock == ClockLine::Optional => {
+                None
             }
             Some(Err(error)) => {
                 let missing = matches!(error, CheckpointError::Note(NoteError::NotSigned { .. }));
@@ -213,6 +230,21 @@ impl Audit {
             }
         };
         Some(Seen { checkpoint, time_s })
+    }
+
+    /// Holds the time of a checkpoint, which was read at `now`, against those of others and the dates of entries.
+    ///
+    /// Whether it may be kept in mind: not if it has none, or one in the future.
+    pub fn check_time(&self, seen: &Seen, now: Timestamp, report: &mut Report) -> bool {
+        let Some(time_s) = seen.time_s else { return false };
+        self.times.check(seen.head().size, time_s, self.frontier.size(), now, report)
+    }
+
+    /// Keeps the time of a checkpoint in mind, which is known to be of this log's tree.
+    pub fn remember_time(&mut self, seen: &Seen) {
+        if let Some(time_s) = seen.time_s {
+            self.times.attest(seen.head().size, time_s);
+        }
     }
 
     /// Holds the head of a checkpoint of the audited size against the leaves.

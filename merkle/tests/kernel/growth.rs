@@ -70,6 +70,26 @@ fn every_hash_of_a_growth_is_bound_by_the_new_root() {
     }
 }
 
+/// Two growths that meet are one, hash by hash; two that do not meet are refused.
+#[test]
+fn growths_can_be_put_together() {
+    for n in 0..=40 {
+        let tree = Tree::of((0..n).map(leaf));
+        for m in 0..=n {
+            let (first, later) = (Tree::of((0..m).map(leaf)), growth(&tree, m));
+            for old in 0..=m {
+                let joined = growth(&first, old).then(&later);
+                assert_eq!(joined, Ok(growth(&tree, old)), "{old} to {m} to {n}");
+            }
+            if m > 0 {
+                let other = Tree::of((1..=m).map(leaf));
+                let refused = growth(&other, m / 2).then(&later);
+                assert!(matches!(refused, Err(GrowthError::Apart { .. })), "{m} to {n}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_tree_does_not_shrink() {
     assert!(matches!(Growth::nodes(size(2), size(1)), Err(TreeError::Backwards { .. })));

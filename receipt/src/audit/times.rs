@@ -87,15 +87,16 @@ impl Times {
         self.turns.clear();
     }
 
-    /// Takes the time of a checkpoint, whatever its size, when the first `audited` entries have been taken.
-    pub(super) fn checkpoint(
-        &mut self,
+    /// Holds the time of a checkpoint, whatever its size, against all that is known when the first `audited` entries have
+    /// been taken. Whether it may be kept in mind: not if it lies in the future.
+    pub(super) fn check(
+        &self,
         size: TreeSize,
         time_s: u64,
         audited: TreeSize,
         now: Timestamp,
         report: &mut Report,
-    ) {
+    ) -> bool {
         let place = Place::Checkpoint(size);
         if time_s.saturating_mul(1000) > now.millis().saturating_add(CLOCK_SKEW_MS) {
             report.push(
@@ -103,7 +104,7 @@ impl Times {
                 place,
                 format_args!("attested at {time_s} s, and now it is {now} ms"),
             );
-            return;
+            return false;
         }
         for known in &self.attested {
             let back = (known.size < size && known.latest_s > time_s)
@@ -126,10 +127,11 @@ impl Times {
         {
             check_after(size.next_index(), at, size, time_s, report);
         }
-        self.attest(size, time_s);
+        true
     }
 
-    fn attest(&mut self, size: TreeSize, time_s: u64) {
+    /// Keeps the time of a checkpoint in mind.
+    pub(super) fn attest(&mut self, size: TreeSize, time_s: u64) {
         match self.attested.binary_search_by_key(&size, |attested| attested.size) {
             Ok(known) => {
                 let known = &mut self.attested[known];
