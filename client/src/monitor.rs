@@ -1,18 +1,30 @@
 //! Watching a log: read everything, recompute everything, and keep what convicts it.
 //!
-//! This file decides and does nothing else; [`round`] fetches, [`state`] and [`tiles`] keep, [`forks`] files evidence.
-//! A monitor trusts its own state alone: the tree that it verified leaf by leaf, its tiles, and the newest checkpoint that
-//! the log signed for it.
+//! This file decides and does nothing else. [`round`] looks from every [`vantage`] point; [`judge`] holds each checkpoint
+//! against the tree; [`reading`] reads what the newest one adds, below an [`outline`] that leads to the signed root;
+//! [`state`], [`tiles`], [`kept`] and [`forks`] keep it. A monitor trusts its own state alone: the tree that it read leaf by
+//! leaf, its tiles, and the newest checkpoint that the log signed for a tree that starts so.
 
+mod bundle;
+pub mod cosigners;
+mod cross;
+pub mod distinct;
 pub mod forks;
-mod growth;
+mod found;
+mod judge;
+mod kept;
+pub mod outline;
+mod pipeline;
 pub mod reader;
+mod reading;
 pub mod round;
 pub mod snapshot;
 pub mod state;
 pub mod tiles;
 pub mod vantage;
+pub mod views;
 
+pub use distinct::check_distinct;
 pub use round::{Monitor, Observe, Outside, Record, Settings};
 pub use snapshot::{Snapshot, Verdict};
 pub use state::StateError;
@@ -25,9 +37,6 @@ use counterfoil_receipt::Timestamp;
 
 /// How old the newest attested time may be, unless somebody says otherwise: a log renews it once a minute.
 pub const STALE_AFTER_S: u64 = 300;
-
-/// Most entries that one checkpoint may add: 2 GB of tiles. More takes an operator's word.
-pub const GROWTH_MAX: u64 = 1 << 26;
 
 /// Most signed checkpoints that are kept while the log does not show the tree they are of.
 pub const PENDING_MAX: usize = 16;
@@ -57,39 +66,15 @@ impl Relation {
     }
 }
 
-/// Evidence that a smaller checkpoint is not of the tree of `newest`, whose own tiles gave `growth`; none if it is.
-pub fn judge_smaller(
-    seen: SignedCheckpoint,
-    newest: SignedCheckpoint,
+/// Evidence that the larger checkpoint's tree does not start with the smaller one's, if so `growth`, which leads to the
+/// larger one's root, says.
+pub fn judge_growth(
+    smaller: SignedCheckpoint,
+    larger: SignedCheckpoint,
     growth: Growth,
 ) -> Option<ForkEvidence> {
-    let forked = growth.old_root() != seen.unverified().head.root;
-    forked.then(|| ForkEvidence::grown(seen, newest, growth))
-}
-
-/// What a larger checkpoint's tiles say.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Larger {
-    /// Its tree starts with the verified one.
-    Grown,
-    /// Its tree does not.
-    Forked(Box<ForkEvidence>),
-    /// The tiles are not those of the tree that was signed, so they prove nothing.
-    Unfolded,
-}
-
-/// Judges a larger checkpoint by the growth that the log's own tiles gave. `newest` is the checkpoint of the verified
-/// tree; there is none before the first, and every tree starts with the empty one.
-pub fn judge_larger(seen: SignedCheckpoint, newest: Option<SignedCheckpoint>, growth: Growth) -> Larger {
-    if growth.new_root() != seen.unverified().head.root {
-        return Larger::Unfolded;
-    }
-    match newest {
-        Some(newest) if growth.old_root() != newest.unverified().head.root => {
-            Larger::Forked(Box::new(ForkEvidence::grown(newest, seen, growth)))
-        }
-        _ => Larger::Grown,
-    }
+    let forked = growth.old_root() != smaller.unverified().head.root;
+    forked.then(|| ForkEvidence::grown(smaller, larger, growth))
 }
 
 /// How many seconds ago the log attested that time, if that is too long.

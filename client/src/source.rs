@@ -22,6 +22,9 @@ use counterfoil_merkle::{
 pub enum Resource {
     /// `checkpoint`
     Checkpoint,
+    /// `<origin hash>/checkpoint`: the newest that a witness cosigned of the log whose origin has this SHA-256, in lower-case
+    /// hex (C2SP tlog-witness).
+    Cosigned(Hash),
     /// A hash tile, an entry bundle or a statement bundle.
     Tile(TilePath),
 }
@@ -30,7 +33,7 @@ impl Resource {
     /// The most bytes it can have.
     pub fn bytes_max(self) -> usize {
         match self {
-            Self::Checkpoint => NOTE_BYTES_MAX,
+            Self::Checkpoint | Self::Cosigned(_) => NOTE_BYTES_MAX,
             Self::Tile(path) => {
                 let item = match path.kind {
                     TileKind::Hashes(_) => Hash::BYTES,
@@ -46,6 +49,7 @@ impl fmt::Display for Resource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Checkpoint => f.write_str("checkpoint"),
+            Self::Cosigned(origin) => write!(f, "{origin}/checkpoint"),
             Self::Tile(path) => path.fmt(f),
         }
     }

@@ -199,7 +199,9 @@ pub enum GrowthError {
         got: (usize, usize),
     },
     /// The second of two growths does not start at the tree that the first ends with.
-    #[error("one growth ends at {ends} leaves, and the next does not start there, but with another tree at {starts}")]
+    #[error(
+        "one growth ends at {ends} leaves, and the next does not start there, but with another tree at {starts}"
+    )]
     Apart {
         /// Size at which the first ends.
         ends: TreeSize,

@@ -1,148 +1,248 @@
-//! What a monitor reads from a log, with a limit to how long it waits, and what a failure amounts to.
+//! What a monitor reads from one vantage point, with a limit to how long it waits, and what a failure amounts to.
 
 use std::{
-    collections::{BTreeMap, btree_map::Entry},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use bytes::Bytes;
-use counterfoil_merkle::{
-    Hash, NodeId, TreeSize,
-    key::VerifierKey,
-    note::NOTE_BYTES_MAX,
-    tile::{TileId, TileKind, TilePath, TileTree},
-};
+use counterfoil_merkle::{Hash, key::VerifierKey, tile::TilePath};
 use counterfoil_receipt::audit::{Code, Place, Report};
 
-use super::vantage::{Shows, Vantage, witness_path};
-use crate::source::{Resource, Source, SourceError};
+use super::vantage::{Shows, Vantage, place};
+use crate::source::{Resource, Source, SourceError, back_off};
 
-/// The longest wait for one file, however slowly it drips, unless somebody says otherwise.
+/// The longest wait for one file with all attempts, however slowly it drips, unless somebody says otherwise.
 pub const FETCH_TIME_MAX: Duration = Duration::from_secs(60);
 
-const TOO_SLOW: &str = "the log does not answer in time";
+/// How often a file is asked for that is missing or not answered for, unless somebody says otherwise.
+pub const ATTEMPTS: u32 = 3;
+
+/// How patient a reader is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// The longest wait for one file, all attempts together.
+    pub time_max: Duration,
+    /// How often a file is asked for.
+    pub attempts: u32,
+}
 
 /// What came of a read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// Bytes, of any content.
     Bytes(Bytes),
-    /// The log shows this to others only (401 or 403).
+    /// It is shown to others only (401 or 403).
     Withheld,
     /// Nothing; why is in the report.
     Failed,
 }
 
-/// A place that holds a log's files, read with limits.
-#[derive(Clone, Debug)]
+/// A vantage point, read with limits.
+#[derive(Debug)]
 pub struct Reader {
-    source: Source,
-    fetch_time_max: Duration,
+    vantage: Vantage,
+    place: Place,
+    patience: Patience,
+    troubles: AtomicU64,
+}
+
+/// Why there are no bytes.
+enum Trouble {
+    Missing,
+    Withheld,
+    Malformed(SourceError),
+    Silent(String),
 }
 
 impl Reader {
-    /// Reads from there, and waits no longer than that for any one file.
-    pub const fn new(source: Source, fetch_time_max: Duration) -> Self {
-        Self { source, fetch_time_max }
+    /// The reader of the vantage point with that position among all of the log's.
+    pub fn new(vantage: Vantage, position: usize, patience: Patience) -> Self {
+        Self { vantage, place: place(position), patience, troubles: AtomicU64::new(0) }
     }
 
-    /// Reads the checkpoint that a vantage point shows of a log; none if the report says why.
-    pub async fn checkpoint(
-        &self,
-        vantage: &Vantage,
-        log: &VerifierKey,
-        report: &mut Report,
-    ) -> Option<Bytes> {
-        let name = &vantage.name;
-        let fetch = async {
-            match (vantage.shows, self.source.api()) {
-                (Shows::Checkpoint, Some(api)) => api.find(&witness_path(log), NOTE_BYTES_MAX).await,
-                _ => self.source.fetch(Resource::Checkpoint).await,
-            }
+    /// What its owner calls the vantage point.
+    pub fn name(&self) -> &str {
+        &self.vantage.name
+    }
+
+    /// Where it is.
+    pub const fn source(&self) -> &Source {
+        &self.vantage.source
+    }
+
+    /// What the vantage point shows.
+    pub const fn shows(&self) -> Shows {
+        self.vantage.shows
+    }
+
+    /// Where findings about the vantage point are.
+    pub const fn place(&self) -> Place {
+        self.place
+    }
+
+    /// The same vantage point, asked once for each file.
+    pub fn once(&self) -> Self {
+        let patience = Patience { attempts: 1, ..self.patience };
+        let (vantage, place) = (self.vantage.clone(), self.place);
+        Self { vantage, place, patience, troubles: AtomicU64::new(0) }
+    }
+
+    /// How many reads so far had to be tried again: whoever reads much at once should read less.
+    pub fn troubles(&self) -> u64 {
+        self.troubles.load(Ordering::Relaxed)
+    }
+
+    /// Reads the checkpoint that is shown of a log; none if the report says why.
+    pub async fn checkpoint(&self, log: &VerifierKey, report: &mut Report) -> Option<Bytes> {
+        let resource = match self.vantage.shows {
+            Shows::Log => Resource::Checkpoint,
+            Shows::Checkpoint => Resource::Cosigned(Hash::of(&[log.name().as_str().as_bytes()])),
         };
-        match tokio::time::timeout(self.fetch_time_max, fetch).await {
-            Ok(Ok(Some(bytes))) => return Some(bytes),
-            Ok(Ok(None)) => {
-                let message = format_args!("{name} shows no checkpoint");
-                report.push(Code::CheckpointUnavailable, Place::Log, message);
-            }
-            Ok(Err(error @ SourceError::TooLarge { .. })) => {
-                report.push(Code::CheckpointMalformed, Place::Log, format_args!("{name}: {error}"));
-            }
-            Ok(Err(error)) => {
-                let message = format_args!("{name}: {}", chain(&error));
-                report.push(Code::CheckpointUnavailable, Place::Log, message);
-            }
-            Err(_) => {
-                report.push(Code::CheckpointUnavailable, Place::Log, format_args!("{name}: {TOO_SLOW}"));
-            }
-        }
+        let (code, message) = match self.read(resource).await {
+            Ok(bytes) => return Some(bytes),
+            Err(Trouble::Missing) => (Code::CheckpointUnavailable, "shows no checkpoint".to_owned()),
+            Err(Trouble::Withheld) => (Code::CheckpointUnavailable, "asks for a token".to_owned()),
+            Err(Trouble::Malformed(error)) => (Code::CheckpointMalformed, error.to_string()),
+            Err(Trouble::Silent(reason)) => (Code::CheckpointUnavailable, reason),
+        };
+        report.push(code, self.place, format_args!("{}: {message}", self.name()));
         None
     }
 
     /// Reads a tile or bundle.
     pub async fn tile(&self, path: TilePath, report: &mut Report) -> Answer {
-        let place = Place::Tile(path);
-        match tokio::time::timeout(self.fetch_time_max, self.source.fetch_tile(path)).await {
-            Ok(Ok(Some(bytes))) => return Answer::Bytes(bytes),
-            Ok(Ok(None)) => report.push(Code::TileUnavailable, place, "the log does not have it"),
-            Ok(Err(SourceError::Status { status: 401 | 403, .. })) => return Answer::Withheld,
-            Ok(Err(
-                error @ (SourceError::TooLarge { .. }
-                | SourceError::Short { .. }
-                | SourceError::Bundle { .. }),
-            )) => report.push(Code::TileMalformed, place, error),
-            Ok(Err(error)) => report.push(Code::TileUnavailable, place, chain(&error)),
-            Err(_) => report.push(Code::TileUnavailable, place, TOO_SLOW),
-        }
+        let (code, message) = match self.read(path.into()).await {
+            Ok(bytes) => return Answer::Bytes(bytes),
+            Err(Trouble::Withheld) => return Answer::Withheld,
+            Err(Trouble::Missing) => (Code::TileUnavailable, "does not have it".to_owned()),
+            Err(Trouble::Malformed(error)) => (Code::TileMalformed, error.to_string()),
+            Err(Trouble::Silent(reason)) => (Code::TileUnavailable, reason),
+        };
+        report.push(code, Place::Tile(path), format_args!("{}: {message}", self.name()));
         Answer::Failed
     }
 
-    /// Reads an entry bundle, its statements unless they are known to be withheld, and its hash tile, side by side.
-    pub async fn bundle(&self, paths: [TilePath; 3], statements: bool, report: &mut Report) -> [Answer; 3] {
-        let [mut first, mut second, mut third] = [(); 3].map(|()| Report::new());
-        let asked =
-            async { if statements { self.tile(paths[1], &mut second).await } else { Answer::Withheld } };
-        let (entries, asked, hashes) =
-            tokio::join!(self.tile(paths[0], &mut first), asked, self.tile(paths[2], &mut third));
-        for finding in [&first, &second, &third].into_iter().flat_map(Report::findings) {
-            report.push(finding.code, finding.place, &finding.message);
-        }
-        [entries, asked, hashes]
-    }
-
-    /// Hashes of nodes of a tree of that size, from the log's tiles, each read once; none if the report says why.
-    pub async fn nodes(&self, nodes: &[NodeId], size: TreeSize, report: &mut Report) -> Option<Vec<Hash>> {
-        let mut tiles = BTreeMap::new();
-        for id in nodes.iter().map(|&node| TileId::of(node)) {
-            if let Entry::Vacant(vacant) = tiles.entry(id) {
-                vacant.insert(self.hashes(id, id.width(size), report).await?);
+    /// As [`Reader::tile`], for what must be public.
+    pub async fn public_tile(&self, path: TilePath, report: &mut Report) -> Option<Bytes> {
+        match self.tile(path, report).await {
+            Answer::Bytes(bytes) => Some(bytes),
+            Answer::Failed => None,
+            Answer::Withheld => {
+                let message = format_args!("{}: asks for a token", self.name());
+                report.push(Code::TileUnavailable, Place::Tile(path), message);
+                None
             }
         }
-        let hash = |node: &NodeId| tiles[&TileId::of(*node)].tree_node(*node);
-        Some(nodes.iter().map(|node| hash(node).expect("its tile is as wide as the size makes it")).collect())
     }
 
-    async fn hashes(&self, id: TileId, width: u64, report: &mut Report) -> Option<TileTree> {
-        let path = TilePath { kind: TileKind::Hashes(id.level), index: id.index, width };
-        let answer = self.tile(path, report).await;
-        let Answer::Bytes(bytes) = refuse_withheld(path, answer, report) else { return None };
-        let tree = TileTree::from_bytes(&bytes).ok().filter(|tree| tree.width() == width);
-        if tree.is_none() {
-            let message = format_args!("the tile has {} bytes, not {}", bytes.len(), 32 * width);
-            report.push(Code::TileMalformed, Place::Tile(path), message);
+    /// Reads exactly that tile or bundle, once, if it is still there: whoever has the full one may drop a partial one.
+    pub async fn still(&self, path: TilePath) -> Option<Bytes> {
+        let fetched = tokio::time::timeout(self.patience.time_max, self.vantage.source.fetch(path.into()));
+        fetched.await.ok()?.ok()?
+    }
+
+    /// Reads a file, and tries again what may come yet: a cache may lag behind, a server may be busy.
+    async fn read(&self, resource: Resource) -> Result<Bytes, Trouble> {
+        let attempts = async {
+            let mut attempt = 0;
+            loop {
+                let trouble = match self.fetch(resource).await {
+                    Err(trouble @ (Trouble::Missing | Trouble::Silent(_))) => trouble,
+                    settled => return settled,
+                };
+                attempt += 1;
+                if attempt >= self.patience.attempts {
+                    return Err(trouble);
+                }
+                self.troubles.fetch_add(1, Ordering::Relaxed);
+                tokio::time::sleep(back_off(attempt - 1, None)).await;
+            }
+        };
+        tokio::time::timeout(self.patience.time_max, attempts)
+            .await
+            .unwrap_or_else(|_| Err(Trouble::Silent("does not answer in time".to_owned())))
+    }
+
+    async fn fetch(&self, resource: Resource) -> Result<Bytes, Trouble> {
+        let fetched = match resource {
+            Resource::Tile(path) => self.vantage.source.fetch_tile(path).await,
+            file => self.vantage.source.fetch(file).await,
+        };
+        match fetched {
+            Ok(Some(bytes)) => Ok(bytes),
+            Ok(None) => Err(Trouble::Missing),
+            Err(SourceError::Status { status: 401 | 403, .. }) => Err(Trouble::Withheld),
+            Err(
+                error @ (SourceError::TooLarge { .. }
+                | SourceError::Short { .. }
+                | SourceError::Bundle { .. }),
+            ) => Err(Trouble::Malformed(error)),
+            Err(error) => Err(Trouble::Silent(chain(&error))),
         }
-        tree
     }
 }
 
-/// What must be public and is withheld could not be had.
-pub fn refuse_withheld(path: TilePath, answer: Answer, report: &mut Report) -> Answer {
-    if answer == Answer::Withheld {
-        report.push(Code::TileUnavailable, Place::Tile(path), "the log asks for a token");
-        return Answer::Failed;
+/// The vantage points that serve tiles, with the one that is asked first.
+#[derive(Clone, Debug)]
+pub struct Readers {
+    all: Vec<Arc<Reader>>,
+    first: usize,
+}
+
+impl Readers {
+    /// Those of the readers that serve tiles. The one at `place` is asked first, if it is among them.
+    pub fn new(all: &[Arc<Reader>], place: Place) -> Self {
+        let all: Vec<_> = all.iter().filter(|reader| reader.shows() == Shows::Log).cloned().collect();
+        let first = all.iter().position(|reader| reader.place() == place).unwrap_or(0);
+        Self { all, first }
     }
-    answer
+
+    /// The same, each asked once for each file.
+    #[must_use]
+    pub fn once(&self) -> Self {
+        Self { all: self.all.iter().map(|reader| Arc::new(reader.once())).collect(), first: self.first }
+    }
+
+    /// The one that is asked first; none if nobody serves tiles.
+    pub fn first(&self) -> Option<&Arc<Reader>> {
+        self.all.get(self.first)
+    }
+
+    /// All, the first first.
+    pub fn in_turn(&self) -> Vec<Arc<Reader>> {
+        let (before, after) = self.all.split_at(self.first.min(self.all.len()));
+        after.iter().chain(before).cloned().collect()
+    }
+
+    /// From now on the next one is asked first.
+    pub fn pass(&mut self) {
+        self.first = (self.first + 1) % self.all.len().max(1);
+    }
+
+    /// Reads a public tile from whoever has one that `accept` takes; none if the report says why.
+    ///
+    /// Whoever had it is asked first from then on.
+    pub async fn tile<T>(
+        &mut self,
+        path: TilePath,
+        report: &mut Report,
+        accept: impl Fn(&[u8], &mut Report) -> Option<T>,
+    ) -> Option<T> {
+        for _ in 0..self.all.len() {
+            let reader = Arc::clone(&self.all[self.first]);
+            if let Some(bytes) = reader.public_tile(path, report).await
+                && let Some(accepted) = accept(&bytes, report)
+            {
+                return Some(accepted);
+            }
+            self.pass();
+        }
+        None
+    }
 }
 
 /// An error with its causes.

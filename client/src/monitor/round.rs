@@ -1,54 +1,88 @@
-//! One look at the log, and what is kept of it.
+//! One look at the log from everywhere, and what is kept of it.
 
 use std::{
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
-use counterfoil_merkle::{
-    LeafIndex, TreeHead, TreeSize, checkpoint::SignedCheckpoint, evidence::ForkEvidence, key::VerifierKey,
-    policy::Policy,
-};
+use counterfoil_merkle::{LeafIndex, TreeHead, TreeSize, key::VerifierKey, policy::Policy};
 use counterfoil_receipt::{
     Timestamp,
-    audit::{Audit, Code, Finding, Ids, Place, Report},
+    audit::{ClockLine, Code, Finding, Ids, Place, Report},
     entry::Entry,
     statement::Statement,
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, task::JoinSet};
 
 use super::{
-    Relation, STALE_AFTER_S,
+    STALE_AFTER_S,
+    cosigners::{Cosigners, WITNESS_MISSED_MAX},
     forks::Forks,
-    growth::{self, Followed},
-    judge_smaller,
-    reader::{FETCH_TIME_MAX, Reader},
+    found::Found,
+    judge::{Judged, Shown, not_expected},
+    kept::Kept,
+    outline::Outline,
+    reader::{ATTEMPTS, FETCH_TIME_MAX, Patience, Reader, Readers},
+    reading::Backlogs,
     snapshot::Snapshot,
-    staleness,
-    state::{State, StateDir, StateError, stripped},
-    vantage::Vantage,
+    state::{State, StateDir, StateError},
+    vantage::{Shows, Vantage},
+    views::{CACHE_S, Delays},
 };
 use crate::log::KnownLog;
 
 /// How many records are remembered while the monitor runs, so as to find one that is logged twice.
 const IDS_MAX: usize = 1 << 18;
 
+/// How long a round reads, unless somebody says otherwise: then it is time to look around again.
+pub const READING_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// How much room is left on the disk, unless somebody says otherwise.
+pub const FREE_BYTES_MIN: u64 = 256 << 20;
+
 /// What a monitor is told.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// How old, in seconds, the newest attested time may be.
+    /// How old, in seconds, the newest attested time may be, and cosignatures that make up a quorum.
     pub stale_after_s: u64,
+    /// How long, in seconds, a cache may be the reason for a smaller tree than was shown before.
+    pub cache_s: u64,
     /// The longest wait for one file.
     pub fetch_time_max: Duration,
+    /// How often a file is asked for that is missing or not answered for.
+    pub attempts: u32,
+    /// How long a round reads before it looks around again.
+    pub reading_time_max: Duration,
     /// Whose cosignatures the log's checkpoints must have, if that is demanded.
     pub policy: Option<Policy>,
-    /// Whether entries and statements are kept too, for a mirror.
+    /// In how many looks, one after the other, a witness of the policy may be missing.
+    pub witness_missed_max: u32,
+    /// A tree that the log's must start with, known from elsewhere: without one, the first look is trusted.
+    pub expect: Option<TreeHead>,
+    /// Whether entries and statements are kept too, for a mirror: all of them or none.
     pub keep: bool,
+    /// A file elsewhere that marks the newest state, so that the whole directory cannot be rolled back unnoticed.
+    pub mark: Option<PathBuf>,
+    /// How many bytes are left free on the disk.
+    pub free_bytes_min: u64,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { stale_after_s: STALE_AFTER_S, fetch_time_max: FETCH_TIME_MAX, policy: None, keep: false }
+        Self {
+            stale_after_s: STALE_AFTER_S,
+            cache_s: CACHE_S,
+            fetch_time_max: FETCH_TIME_MAX,
+            attempts: ATTEMPTS,
+            reading_time_max: READING_TIME_MAX,
+            policy: None,
+            witness_missed_max: WITNESS_MISSED_MAX,
+            expect: None,
+            keep: false,
+            mark: None,
+            free_bytes_min: FREE_BYTES_MIN,
+        }
     }
 }
 
@@ -67,8 +101,8 @@ pub struct Outside<'a> {
     /// Checkpoints of the log that somebody else was shown. None of them is trusted.
     pub notes: &'a [String],
     /// Shown each entry that can be read, in the order of their indexes, with its statement if that is there and the
-    /// entry's own. What it finds goes into the report. An entry comes again only if the round ended, by an error or a
-    /// crash, before the state went past it.
+    /// entry's own. It is of a tree that the log signed. What it finds goes into the report. An entry comes again only if
+    /// the round ended, by an error or a crash, before the state went past it.
     pub observe: &'a mut Observe<'a>,
     /// Makes findings durable. Called before the state goes past what they are about; if it fails, the round ends with its
     /// error and the state stays where it was. The same finding may come again, in a later round or after a crash.
@@ -76,51 +110,67 @@ pub struct Outside<'a> {
 }
 
 /// A monitor of one log.
+///
+/// A round that ended with an error, or was dropped halfway, has kept what it had verified; the next goes on from there.
 #[derive(Debug)]
 pub struct Monitor {
-    directory: StateDir,
-    state: State,
-    forks: Forks,
-    log: VerifierKey,
-    clock: Option<VerifierKey>,
-    vantages: Vec<Watched>,
-    stale_after_s: u64,
+    pub(super) directory: StateDir,
+    pub(super) state: State,
+    pub(super) forks: Forks,
+    pub(super) log: VerifierKey,
+    pub(super) clock: Option<VerifierKey>,
+    /// Whose lines are kept beside the log's.
+    pub(super) cosigners: Vec<VerifierKey>,
+    pub(super) settings: Settings,
+    /// Whether the state has changed since it was kept.
+    pub(super) dirty: bool,
+    readers: Vec<Arc<Reader>>,
+    kept: Option<Kept>,
+    backlogs: Backlogs,
     snapshots: watch::Sender<Snapshot>,
-    /// How many findings of this round were recorded.
-    recorded: usize,
-}
-
-/// A vantage point and its reader.
-#[derive(Debug)]
-struct Watched {
-    vantage: Vantage,
-    reader: Reader,
 }
 
 impl Monitor {
     /// Opens the state directory and checks all that is in it.
     ///
-    /// `vantages` are the places from which this log is looked at.
+    /// `vantages` are the places from which this log is looked at, the log itself first.
     pub fn open(
         directory: &Path,
         known: &KnownLog,
         vantages: Vec<Vantage>,
         settings: Settings,
     ) -> Result<Self, StateError> {
-        let directory = StateDir::open(directory)?;
-        let mut state = directory.load(&known.key, known.clock.as_ref())?;
+        if vantages.iter().all(|vantage| vantage.shows != Shows::Log) {
+            return Err(StateError::NothingToRead);
+        }
+        let mut directory = StateDir::open(directory, settings.mark.as_deref())?;
+        let mut state = directory.load(&known.key, known.clock.as_ref(), settings.keep)?;
+        let log = known.key.clone();
         let clock = state.audit.clock_key().cloned();
         state.audit = state.audit.with_ids(Ids::newest(IDS_MAX));
-        let forks = Forks::open(directory.path(), &known.key)?;
-        let watched = |vantage: Vantage| {
-            let reader = Reader::new(vantage.source.clone(), settings.fetch_time_max);
-            Watched { vantage, reader }
-        };
-        let vantages = vantages.into_iter().map(watched).collect();
-        let log = known.key.clone();
-        let snapshots = watch::Sender::new(snapshot(&directory, &state, &log, clock.as_ref()));
-        let stale_after_s = settings.stale_after_s;
-        Ok(Self { directory, state, forks, log, clock, vantages, stale_after_s, snapshots, recorded: 0 })
+        let forks = Forks::open(directory.path(), &log)?;
+        let patience = Patience { time_max: settings.fetch_time_max, attempts: settings.attempts };
+        let reader = |(position, vantage)| Arc::new(Reader::new(vantage, position, patience));
+        let readers = vantages.into_iter().enumerate().map(reader).collect();
+        let witnesses = settings.policy.iter().flat_map(Policy::witnesses).map(|(_, listed)| &listed.key);
+        let mut cosigners: Vec<_> = clock.iter().chain(witnesses).cloned().collect();
+        cosigners.dedup();
+        let kept = settings.keep.then(|| Kept::new(directory.tiles().root()));
+        let snapshots = watch::Sender::new(Snapshot::of(&directory, &state, &log, &cosigners));
+        Ok(Self {
+            directory,
+            state,
+            forks,
+            log,
+            clock,
+            cosigners,
+            settings,
+            dirty: false,
+            readers,
+            kept,
+            backlogs: Backlogs::default(),
+            snapshots,
+        })
     }
 
     /// The log's origin.
@@ -138,209 +188,248 @@ impl Monitor {
         &self.forks
     }
 
+    /// Entries and statements, if they are kept.
+    pub(super) const fn kept(&self) -> Option<&Kept> {
+        self.kept.as_ref()
+    }
+
     /// What the monitor knows, from now on: a new value whenever it has kept something new.
     pub fn snapshots(&self) -> watch::Receiver<Snapshot> {
         self.snapshots.subscribe()
     }
 
-    /// Looks at the log once, from everywhere, and keeps what it learnt.
+    /// Looks at the log again and again, until all of it was read or nothing more comes.
+    pub async fn catch_up(&mut self, outside: &mut Outside<'_>) -> Result<Report, StateError> {
+        let mut before = self.state.head().size;
+        let mut report = self.round(outside).await?;
+        while self.state.backlog() > 0 && self.state.head().size > before {
+            before = self.state.head().size;
+            report.absorb(self.round(outside).await?);
+        }
+        Ok(report)
+    }
+
+    /// Looks at the log once, from everywhere, reads on for as long as a round may, and keeps what it learnt.
     ///
     /// # Errors
     /// If the monitor's own state cannot be read or written. Whatever the log does is in the report.
     pub async fn round(&mut self, outside: &mut Outside<'_>) -> Result<Report, StateError> {
-        let mut report = Report::new();
-        self.recorded = 0;
+        let mut found = Found::new();
+        self.standing(&mut found.fresh)?;
+        let old = self.state.head();
+        let mut outline = None;
+        let mut shown = self.look(&mut *outside, &mut found).await;
+        // The largest first: it tells most about the others.
+        shown.sort_by_key(|shown| std::cmp::Reverse(shown.seen.head().size));
+        for shown in shown {
+            let mut readers = Readers::new(&self.readers, shown.place);
+            let postponed = shown.clone();
+            if self.judge(shown, &mut readers, &mut outline, outside, &mut found).await? == Judged::Open {
+                let checkpoint = super::state::stripped(&postponed.seen.checkpoint, &self.cosigners);
+                self.dirty |= self.state.postpone(checkpoint, (outside.now)());
+            }
+        }
+        self.reconcile(&mut outline, outside, &mut found).await?;
+        let readers = Readers::new(&self.readers, Place::Log);
+        self.read(
+            outline.filter(|outline| outline.head() == self.state.known()),
+            readers,
+            outside,
+            &mut found,
+        )
+        .await?;
+        self.reconcile(&mut None, outside, &mut found).await?;
+        self.after_reading(old, &mut found).await?;
+        self.withheld((outside.now)(), &mut found.fresh);
+        let (backlog, size) = (self.state.backlog(), self.state.known().size);
+        self.backlogs.take(backlog, size, &mut found);
+        found.record(outside)?;
+        if self.dirty {
+            self.save(outside, &mut found)?;
+        }
+        Ok(found.into_report())
+    }
+
+    /// What holds whatever the log shows.
+    fn standing(&self, report: &mut Report) -> Result<(), StateError> {
         if let Some(first) = self.forks.proven().first() {
             let (count, file) = (self.forks.proven().len(), first.path.display());
-            report.push(
-                Code::ForkKnown,
-                Place::Log,
-                format_args!("proven before, {count} times; see {file}"),
-            );
+            let message = format_args!("proven before, {count} times; see {file}");
+            report.push(Code::ForkKnown, Place::Log, message);
         }
         if self.clock.is_none() {
             report.push(Code::ClockUnchecked, Place::Log, "the key of the log's clock was not given");
         }
-        for index in 0..self.vantages.len() {
-            let watched = &self.vantages[index];
-            if let Some(note) = watched.reader.checkpoint(&watched.vantage, &self.log, &mut report).await {
-                self.look(&note, index, outside, &mut report).await?;
+        if let Some(expected) =
+            self.settings.expect.filter(|expected| expected.size <= self.state.head().size)
+        {
+            let growth = self.directory.tiles().growth(expected.size, self.state.audit.frontier())?;
+            if growth.old_root() != expected.root {
+                not_expected(expected, growth.old_root(), report);
             }
-        }
-        for note in outside.notes {
-            self.look(note.as_bytes(), 0, outside, &mut report).await?;
-        }
-        self.reconcile(outside, &mut report)?;
-        self.record(outside, &report)?;
-        Ok(report)
-    }
-
-    /// Takes a checkpoint of whatever size.
-    async fn look(
-        &mut self,
-        note: &[u8],
-        vantage: usize,
-        outside: &mut Outside<'_>,
-        report: &mut Report,
-    ) -> Result<(), StateError> {
-        // On a copy: a checkpoint of another history must leave no trace in the state.
-        let mut audit = self.state.audit.clone();
-        let Some(seen) = audit.checkpoint(note, (outside.now)(), report) else { return Ok(()) };
-        let newest_s = audit.times().newest_s().max(seen.time_s);
-        let signed = stripped(&seen.checkpoint, self.clock.as_ref());
-        match Relation::of(seen.head(), self.state.head()) {
-            // Nothing new is not written again.
-            Relation::Same
-                if self.state.newest.as_ref() == Some(&signed)
-                    && audit.times() == self.state.audit.times() => {}
-            Relation::Same => self.adopt(audit, signed, outside, report)?,
-            Relation::OtherRoot => self.same_size(signed, report)?,
-            Relation::Smaller => {
-                if self.smaller(signed, report)? {
-                    self.state.audit = audit;
-                    self.save(outside, report)?;
-                }
-            }
-            Relation::Larger => self.larger(audit, signed, vantage, outside, report).await?,
-        }
-        let stale = newest_s.and_then(|newest_s| staleness(newest_s, (outside.now)(), self.stale_after_s));
-        if let Some(age_s) = stale {
-            let message = format_args!("the newest time that the log attests is {age_s} s old");
-            report.push(Code::ClockStale, Place::Checkpoint(seen.head().size), message);
         }
         Ok(())
     }
 
-    fn same_size(&mut self, signed: SignedCheckpoint, report: &mut Report) -> Result<(), StateError> {
-        let head = signed.unverified().head;
-        let Some(newest) = self.state.newest.clone() else { return Ok(()) };
-        self.convict(head, Code::ForkSameSize, &ForkEvidence::same_size(newest, signed), report)
-    }
-
-    /// Looks a smaller checkpoint up in the verified tree, without the log's help. Whether it is of that tree.
-    fn smaller(&mut self, signed: SignedCheckpoint, report: &mut Report) -> Result<bool, StateError> {
-        let head = signed.unverified().head;
-        let growth = self.directory.tiles().growth(head.size, self.state.audit.frontier())?;
-        let Some(newest) = self.state.newest.clone() else { return Ok(true) };
-        let Some(evidence) = judge_smaller(signed, newest, growth) else { return Ok(true) };
-        self.convict(head, Code::ForkSmaller, &evidence, report)?;
-        Ok(false)
-    }
-
-    async fn larger(
-        &mut self,
-        mut audit: Audit,
-        signed: SignedCheckpoint,
-        vantage: usize,
-        outside: &mut Outside<'_>,
-        report: &mut Report,
-    ) -> Result<(), StateError> {
-        let staging = self.directory.tiles().stage()?;
-        let (state, reader) = (&self.state, &self.vantages[vantage].reader);
-        match growth::follow(state, &mut audit, &signed, reader, staging, outside, report).await? {
-            Followed::Verified(staging) => {
-                staging.keep()?;
-                self.state.advanced = Some((outside.now)());
-                self.adopt(audit, signed, outside, report)
+    /// Reads the checkpoint at every vantage point, all at once, and what strangers hand on; takes those that the log signed.
+    async fn look(&mut self, outside: &mut Outside<'_>, found: &mut Found) -> Vec<Shown> {
+        let mut looks = JoinSet::new();
+        for (position, reader) in self.readers.iter().enumerate() {
+            let (reader, log) = (Arc::clone(reader), self.log.clone());
+            looks.spawn(async move {
+                let mut report = Report::new();
+                let note = reader.checkpoint(&log, &mut report).await;
+                (position, note, report)
+            });
+        }
+        let mut looks = looks.join_all().await;
+        looks.sort_by_key(|(position, ..)| *position);
+        let now = (outside.now)();
+        let policy = self.settings.policy.clone();
+        let mut cosigners = policy.as_ref().map(Cosigners::new);
+        let mut shown = Vec::new();
+        for (position, note, report) in looks {
+            found.fresh.absorb(report);
+            let reader = Arc::clone(&self.readers[position]);
+            let Some(seen) = note.and_then(|note| self.read_note(&note, &reader, &mut found.fresh)) else {
+                continue;
+            };
+            let report = &mut found.fresh;
+            let timely = self.state.audit.check_time(&seen, now, report);
+            let Settings { stale_after_s, cache_s, .. } = self.settings;
+            let view = self.state.views.entry(reader.name().to_owned()).or_default();
+            let before = view.clone();
+            view.look(&seen, &reader, now, Delays { stale_after_s, cache_s }, report);
+            self.dirty |= *view != before;
+            if let Some(cosigners) = &mut cosigners {
+                let known = &mut self.state.witnesses;
+                cosigners.look(&seen.checkpoint, reader.shows(), now, stale_after_s, known, report);
             }
-            Followed::Forked(evidence) => {
-                self.convict(signed.unverified().head, Code::ForkLarger, &evidence, report)
-            }
-            Followed::Stopped => {
-                if self.state.postpone(signed) {
-                    self.save(outside, report)?;
-                }
-                Ok(())
+            shown.push(Shown { seen, timely, place: reader.place() });
+        }
+        if let Some(cosigners) = cosigners {
+            let before = self.state.witnesses.clone();
+            let missed_max = self.settings.witness_missed_max;
+            cosigners.finish(&self.log, missed_max, &mut self.state.witnesses, &mut found.fresh);
+            self.dirty |= self.state.witnesses != before;
+        }
+        for note in outside.notes {
+            // What strangers send that is not the log's says nothing about the log.
+            let read =
+                self.state.audit.read_checkpoint(note.as_bytes(), ClockLine::Optional, &mut Report::new());
+            if let Some(seen) = read {
+                let timely = self.state.audit.check_time(&seen, now, &mut found.fresh);
+                shown.push(Shown { seen, timely, place: Place::Log });
             }
         }
+        shown
+    }
+
+    /// Reads what a vantage point shows as the log's checkpoint.
+    fn read_note(
+        &self,
+        note: &[u8],
+        reader: &Reader,
+        report: &mut Report,
+    ) -> Option<counterfoil_receipt::audit::Seen> {
+        let clock = match reader.shows() {
+            Shows::Log => ClockLine::Due,
+            Shows::Checkpoint => ClockLine::Optional,
+        };
+        let mut read = Report::new();
+        let seen = self.state.audit.read_checkpoint(note, clock, &mut read);
+        for Finding { code, place, message } in read.findings() {
+            let place = if *place == Place::Log { reader.place() } else { *place };
+            report.push(*code, place, format_args!("{}: {message}", reader.name()));
+        }
+        seen
     }
 
     /// Looks again at checkpoints whose trees the log had not shown when it showed them.
-    fn reconcile(&mut self, outside: &mut Outside<'_>, report: &mut Report) -> Result<(), StateError> {
-        let verified = self.state.head();
-        let (later, due): (Vec<_>, Vec<_>) = std::mem::take(&mut self.state.pending)
-            .into_iter()
-            .partition(|pending| Relation::of(pending.unverified().head, verified) == Relation::Larger);
-        self.state.pending = later;
-        if due.is_empty() {
-            return Ok(());
-        }
-        for signed in due {
-            match Relation::of(signed.unverified().head, verified) {
-                Relation::OtherRoot => self.same_size(signed, report)?,
-                Relation::Smaller => drop(self.smaller(signed, report)?),
-                Relation::Same | Relation::Larger => {}
+    async fn reconcile(
+        &mut self,
+        outline: &mut Option<Outline>,
+        outside: &mut Outside<'_>,
+        found: &mut Found,
+    ) -> Result<(), StateError> {
+        found.record(outside)?;
+        for pending in self.state.pending.clone() {
+            let text = pending.checkpoint.to_string();
+            let read =
+                self.state.audit.read_checkpoint(text.as_bytes(), ClockLine::Optional, &mut Report::new());
+            let Some(seen) = read else { continue };
+            let mut readers = Readers::new(&self.readers, Place::Log).once();
+            let shown = Shown { seen, timely: false, place: Place::Log };
+            if self.judge(shown, &mut readers, outline, outside, found).await? == Judged::Open {
+                // That its tiles are missing was reported when it was seen.
+                found.forget();
+            } else {
+                found.record(outside)?;
+                self.state.pending.retain(|other| other != &pending);
+                self.dirty = true;
             }
         }
-        self.save(outside, report)
+        Ok(())
     }
 
-    /// Reports a proven fork and files the evidence, once for each head that convicts the log.
-    fn convict(
-        &mut self,
-        head: TreeHead,
-        code: Code,
-        evidence: &ForkEvidence,
-        report: &mut Report,
-    ) -> Result<(), StateError> {
-        evidence.verify(&self.log).expect("what was judged a fork is proven by its evidence");
-        let file: Option<PathBuf> = match self.forks.of(head) {
-            Some(proven) => Some(proven.path.clone()),
-            None => self.forks.add(evidence)?,
+    /// Holds other things that the log says against the tree, if it has grown from `old`, and shows what is kept of it.
+    async fn after_reading(&mut self, old: TreeHead, found: &mut Found) -> Result<(), StateError> {
+        let Some(newest) = self.state.newest.clone().filter(|_| self.state.backlog() == 0) else {
+            return Ok(());
         };
-        let place = Place::Checkpoint(head.size);
-        let ours = self.state.head();
-        let heads = format!(
-            "the log signed root {} and, verified here, {} at size {}",
-            head.root, ours.root, ours.size
-        );
-        match file {
-            Some(file) => report.push(code, place, format_args!("{heads}: evidence in {}", file.display())),
-            None => report.push(code, place, format_args!("{heads}: there is evidence enough already")),
+        if let Some(kept) = &self.kept {
+            kept.show(&newest.checkpoint)?;
+        }
+        if self.state.head().size > old.size {
+            let mut any = [0; 8];
+            // Without randomness the log knows which entry is asked for; that is no reason not to ask.
+            let _ = getrandom::fill(&mut any);
+            let reader = Readers::new(&self.readers, Place::Log).first().cloned();
+            if let Some(reader) = reader {
+                self.cross_check(&reader, old, u64::from_be_bytes(any), &mut found.fresh).await?;
+            }
         }
         Ok(())
     }
 
-    fn adopt(
-        &mut self,
-        audit: Audit,
-        newest: SignedCheckpoint,
-        outside: &mut Outside<'_>,
-        report: &Report,
-    ) -> Result<(), StateError> {
-        self.state.audit = audit;
-        self.state.newest = Some(newest);
-        self.save(outside, report)
+    /// Reports checkpoints whose trees nobody has shown for too long.
+    fn withheld(&self, now: Timestamp, report: &mut Report) {
+        for pending in &self.state.pending {
+            let for_s = now.millis().saturating_sub(pending.seen.millis()) / 1000;
+            let head = pending.checkpoint.unverified().head;
+            if for_s > self.settings.stale_after_s {
+                let message = format_args!(
+                    "the log signed root {} at this size, and has not shown the tree for {for_s} s",
+                    head.root
+                );
+                report.push(Code::TreeWithheld, Place::Checkpoint(head.size), message);
+            }
+        }
     }
 
-    /// Hands on what was found since this was last called.
-    fn record(&mut self, outside: &mut Outside<'_>, report: &Report) -> Result<(), StateError> {
-        let found = &report.findings()[self.recorded..];
-        if !found.is_empty() {
-            (outside.record)(found)?;
+    /// Whether there is room on the disk for another step.
+    pub(super) fn has_room(&self, found: &mut Found) -> Result<bool, StateError> {
+        let path = self.directory.path();
+        let disk = rustix::fs::statvfs(path)
+            .map_err(|error| StateError::Io { path: path.to_owned(), source: error.into() })?;
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        if free < self.settings.free_bytes_min {
+            let message = format_args!(
+                "{free} bytes are free on the monitor's disk, and {} are to stay free: nothing more is read",
+                self.settings.free_bytes_min
+            );
+            found.fresh.push(Code::DiskFull, Place::Log, message);
         }
-        self.recorded = report.findings().len();
-        Ok(())
+        Ok(free >= self.settings.free_bytes_min)
     }
 
     /// Keeps the state, once all that was found is recorded.
-    fn save(&mut self, outside: &mut Outside<'_>, report: &Report) -> Result<(), StateError> {
-        self.record(outside, report)?;
+    pub(super) fn save(&mut self, outside: &mut Outside<'_>, found: &mut Found) -> Result<(), StateError> {
+        found.record(outside)?;
         self.directory.save(&self.state, &self.log, self.clock.as_ref())?;
-        let snapshot = snapshot(&self.directory, &self.state, &self.log, self.clock.as_ref());
+        self.dirty = false;
+        let snapshot = Snapshot::of(&self.directory, &self.state, &self.log, &self.cosigners);
         self.snapshots.send_replace(snapshot);
         Ok(())
-    }
-}
-
-fn snapshot(directory: &StateDir, state: &State, log: &VerifierKey, clock: Option<&VerifierKey>) -> Snapshot {
-    Snapshot {
-        log: log.clone(),
-        clock: clock.cloned(),
-        frontier: state.audit.frontier().clone(),
-        newest: state.newest.clone(),
-        tiles: directory.tiles().clone(),
-        attested_s: state.audit.times().newest_s(),
-        advanced: state.advanced,
     }
 }

@@ -4,22 +4,26 @@
 //!
 //! ```text
 //! lock                held while a monitor runs
-//! monitor.json        the verified tree, its newest checkpoint, times and streams; then the digest of that line
-//! tile/<L>/<N>        full hash tiles of that tree, durable before monitor.json speaks of them
+//! monitor.json        how far the tree was read, the newest checkpoint, times and streams; then the digest of that line
+//! mark                which state is the newest: nobody can put an older one in its place
+//! log/                the log's files: full hash tiles, durable before monitor.json speaks of them; more with `--keep`
 //! evidence/<id>.txt   proven forks
 //! ```
 
 mod document;
+mod mark;
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File, TryLockError},
     io,
     path::{Path, PathBuf},
 };
 
 use counterfoil_merkle::{
-    Hash, TreeHead,
+    Hash, TreeHead, TreeSize,
     checkpoint::{SignedCheckpoint, VerifiedCheckpoint},
+    growth::Growth,
     key::VerifierKey,
     note::Note,
     tree::TreeError,
@@ -28,8 +32,11 @@ use counterfoil_receipt::{Timestamp, audit::Audit};
 
 use super::{
     PENDING_MAX,
+    cosigners::WitnessSeen,
     tiles::{OwnTiles, sync_directory, write_file},
+    views::View,
 };
+use mark::{Mark, Marks};
 
 /// Most bytes of `monitor.json`: what all the streams that an audit follows can take.
 const STATE_BYTES_MAX: u64 = 1 << 30;
@@ -37,42 +44,95 @@ const STATE_BYTES_MAX: u64 = 1 << 30;
 /// What a monitor knows.
 #[derive(Clone, Debug)]
 pub struct State {
-    /// The audit of the tree that was verified leaf by leaf.
+    /// The audit of the tree, as far as it was read: each leaf was found under a root that the log signed.
     pub audit: Audit,
-    /// The newest checkpoint of that tree; none before the first.
-    pub newest: Option<SignedCheckpoint>,
-    /// Signed checkpoints whose trees the log has not shown yet.
-    pub pending: Vec<SignedCheckpoint>,
+    /// The newest checkpoint, whose tree starts with the one that was read; none before the first.
+    pub newest: Option<Newest>,
+    /// Signed checkpoints that the log shows no tree for.
+    pub pending: Vec<Pending>,
     /// When, by the monitor's clock, more was verified than before.
     pub advanced: Option<Timestamp>,
+    /// What each vantage point has shown, by its name.
+    pub views: BTreeMap<String, View>,
+    /// What was seen of each witness, by its key.
+    pub witnesses: BTreeMap<String, WitnessSeen>,
+    /// Whether entries and statements are kept: all of them or none.
+    pub keeps: bool,
+}
+
+/// The newest checkpoint that the log is followed to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Newest {
+    /// The checkpoint.
+    pub checkpoint: SignedCheckpoint,
+    /// How its tree contains the one that was read.
+    pub ahead: Growth,
+    /// When a checkpoint of this size was first seen, by the monitor's clock: none of its entries is dated later.
+    pub seen: Timestamp,
+}
+
+/// A signed checkpoint without its tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pending {
+    /// The checkpoint.
+    pub checkpoint: SignedCheckpoint,
+    /// When it was first seen.
+    pub seen: Timestamp,
+}
+
+impl Newest {
+    /// Its size and root.
+    pub fn head(&self) -> TreeHead {
+        self.checkpoint.unverified().head
+    }
 }
 
 impl State {
     /// Nothing known but the keys.
-    pub fn new(log: VerifierKey, clock: Option<VerifierKey>) -> Self {
-        Self { audit: Audit::new(log, clock), newest: None, pending: Vec::new(), advanced: None }
+    pub fn new(log: VerifierKey, clock: Option<VerifierKey>, keeps: bool) -> Self {
+        Self {
+            audit: Audit::new(log, clock),
+            newest: None,
+            pending: Vec::new(),
+            advanced: None,
+            views: BTreeMap::new(),
+            witnesses: BTreeMap::new(),
+            keeps,
+        }
     }
 
-    /// The verified tree.
+    /// The tree as far as it was read.
     pub fn head(&self) -> TreeHead {
         self.audit.head()
     }
 
+    /// The tree of the newest checkpoint, which may be still to be read.
+    pub fn known(&self) -> TreeHead {
+        self.newest.as_ref().map_or(TreeHead::EMPTY, Newest::head)
+    }
+
+    /// How many entries are still to be read.
+    pub fn backlog(&self) -> u64 {
+        self.known().size.get() - self.audit.size().get()
+    }
+
     /// Remembers a signed checkpoint until the log shows its tree. At most [`PENDING_MAX`]; says whether it is new.
-    pub fn postpone(&mut self, seen: SignedCheckpoint) -> bool {
-        let head = seen.unverified().head;
-        let known = self.pending.iter().any(|pending| pending.unverified().head == head);
+    pub fn postpone(&mut self, checkpoint: SignedCheckpoint, seen: Timestamp) -> bool {
+        let head = checkpoint.unverified().head;
+        let known = self.pending.iter().any(|pending| pending.checkpoint.unverified().head == head);
         if known || self.pending.len() >= PENDING_MAX {
             return false;
         }
-        self.pending.push(seen);
+        self.pending.push(Pending { checkpoint, seen });
         true
     }
 }
 
-/// A checkpoint with the lines of log and clock alone: others' are nobody's word here, and could be without number.
-pub fn stripped(seen: &VerifiedCheckpoint, clock: Option<&VerifierKey>) -> SignedCheckpoint {
-    let note: Note = seen.note_with(clock.as_slice());
+/// A checkpoint with the lines of the log and of known cosigners alone: others' are nobody's word here, and could be
+/// without number.
+pub fn stripped(seen: &VerifiedCheckpoint, cosigners: &[VerifierKey]) -> SignedCheckpoint {
+    let cosigners: Vec<_> = cosigners.iter().collect();
+    let note: Note = seen.note_with(&cosigners);
     note.to_string().parse().unwrap_or_else(|_| seen.signed().clone())
 }
 
@@ -81,12 +141,13 @@ pub fn stripped(seen: &VerifiedCheckpoint, clock: Option<&VerifierKey>) -> Signe
 pub struct StateDir {
     directory: PathBuf,
     tiles: OwnTiles,
+    marks: Marks,
     _lock: File,
 }
 
 impl StateDir {
-    /// Opens a directory, or makes it, and locks it.
-    pub fn open(directory: &Path) -> Result<Self, StateError> {
+    /// Opens a directory, or makes it, and locks it. `mark` is a place elsewhere for a second mark.
+    pub fn open(directory: &Path, mark: Option<&Path>) -> Result<Self, StateError> {
         let failed = |path: &Path| {
             let path = path.to_owned();
             move |source| StateError::Io { path, source }
@@ -100,8 +161,9 @@ impl StateDir {
             Err(TryLockError::Error(source)) => return Err(StateError::Io { path, source }),
         }
         sync_directory(directory)?;
-        let tiles = OwnTiles::new(directory);
-        Ok(Self { directory: directory.to_owned(), tiles, _lock: lock })
+        let tiles = OwnTiles::new(&directory.join("log"));
+        let marks = Marks::new(directory.join("mark"), mark);
+        Ok(Self { directory: directory.to_owned(), tiles, marks, _lock: lock })
     }
 
     /// Where it is.
@@ -114,10 +176,17 @@ impl StateDir {
         &self.tiles
     }
 
-    /// Reads the state and checks all of it: that the tiles lead to the root, and that the log signed the root.
+    /// Reads the state and checks all of it: that it is the newest, that the tiles lead to the root, and that the log signed
+    /// a tree that starts so.
     ///
-    /// A directory without state starts one. The clock's key may be added later, and is kept from then on.
-    pub fn load(&self, log: &VerifierKey, clock: Option<&VerifierKey>) -> Result<State, StateError> {
+    /// A directory without state starts one. The clock's key may be added later, and is kept from then on. Whether entries
+    /// are kept is settled when the state is started.
+    pub fn load(
+        &mut self,
+        log: &VerifierKey,
+        clock: Option<&VerifierKey>,
+        keeps: bool,
+    ) -> Result<State, StateError> {
         let path = self.document();
         let text = match fs::metadata(&path).and_then(|file| match file.len() {
             0..=STATE_BYTES_MAX => fs::read_to_string(&path),
@@ -125,13 +194,12 @@ impl StateDir {
         }) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                // Tiles without a state are a state that was lost: to begin anew would be to trust blindly again.
-                let tiles = self.directory.join("tile");
-                let lost = tiles.try_exists().unwrap_or(true) || self.directory.join("evidence").exists();
-                if lost {
+                // What belongs to a state without the state is a loss: to begin anew would be to trust blindly again.
+                let left = ["log", "evidence", "mark"].map(|name| self.directory.join(name));
+                if left.iter().any(|path| path.try_exists().unwrap_or(true)) || self.marks.is_elsewhere() {
                     return Err(StateError::Lost { path });
                 }
-                let state = State::new(log.clone(), clock.cloned());
+                let state = State::new(log.clone(), clock.cloned(), keeps);
                 self.save(&state, log, clock)?;
                 return Ok(state);
             }
@@ -143,40 +211,52 @@ impl StateDir {
             return Err(damaged());
         }
         let document: document::Document = serde_json::from_str(line).map_err(|_| damaged())?;
+        let number = document.number();
+        let previous = document.previous().ok_or_else(damaged)?;
         let state = document.restore(log, clock, &path)?;
-        let head = state.head();
-        match &state.newest {
-            Some(newest) => {
-                let signed = newest.verify(log).map_err(|_| damaged())?;
-                if signed.head() != head {
-                    return Err(damaged());
-                }
-            }
-            None if head != TreeHead::EMPTY => return Err(damaged()),
-            None => {}
+        if state.keeps != keeps {
+            return Err(StateError::Keeps { path, keeps: state.keeps });
         }
-        if state.pending.iter().any(|pending| pending.verify(log).is_err()) {
-            return Err(damaged());
-        }
+        check_signatures(&state, log).ok_or_else(damaged)?;
         self.tiles.check(state.audit.frontier())?;
+        let mark = Mark { number, digest: Hash::of(&[line.as_bytes()]), head: state.head() };
+        self.marks.check(mark, previous, &path)?;
         Ok(state)
     }
 
-    /// Writes the state in place of the one before, durably. Its tiles must be durable already.
+    /// Writes the state in place of the one before, durably, and marks it as the newest. Its tiles must be durable already.
     pub fn save(
-        &self,
+        &mut self,
         state: &State,
         log: &VerifierKey,
         clock: Option<&VerifierKey>,
     ) -> Result<(), StateError> {
-        let document = document::Document::of(state, log, clock);
+        let (number, previous) = self.marks.next();
+        let document = document::Document::of(state, log, clock, number, previous);
         let line = serde_json::to_string(&document)
             .map_err(|error| StateError::Io { path: self.document(), source: error.into() })?;
-        write_file(&self.document(), format!("{line}\n{}", digest_line(&line)).as_bytes())
+        write_file(&self.document(), format!("{line}\n{}", digest_line(&line)).as_bytes())?;
+        self.marks.put(Mark { number, digest: Hash::of(&[line.as_bytes()]), head: state.head() })
     }
 
     fn document(&self) -> PathBuf {
         self.directory.join("monitor.json")
+    }
+}
+
+/// Whether the log signed what the state says it did.
+fn check_signatures(state: &State, log: &VerifierKey) -> Option<()> {
+    for pending in &state.pending {
+        pending.checkpoint.verify(log).ok()?;
+    }
+    match &state.newest {
+        Some(newest) => {
+            let signed = newest.checkpoint.verify(log).ok()?.head();
+            let grown = TreeHead { size: newest.ahead.new_size(), root: newest.ahead.new_root() };
+            let read = TreeHead { size: newest.ahead.old(), root: newest.ahead.old_root() };
+            (signed == grown && read == state.head()).then_some(())
+        }
+        None => (state.head() == TreeHead::EMPTY).then_some(()),
     }
 }
 
@@ -208,6 +288,33 @@ pub enum StateError {
         /// The file.
         path: PathBuf,
     },
+    /// An older state was put in place of the newest one.
+    #[error("{} is state {number} of size {size}, and {} says that state {marked} of size {marked_size} was written: it was rolled back; restore the newest, or start a new directory", path.display(), mark.display())]
+    RolledBack {
+        /// The state.
+        path: PathBuf,
+        /// Which one it is.
+        number: u64,
+        /// How far it had read.
+        size: TreeSize,
+        /// The mark.
+        mark: PathBuf,
+        /// Which state it marks.
+        marked: u64,
+        /// How far that had read.
+        marked_size: TreeSize,
+    },
+    /// Whether entries are kept cannot be changed halfway.
+    #[error("{} {} entries and statements, and that cannot be changed halfway; start a new directory", path.display(), if *.keeps { "keeps" } else { "does not keep" })]
+    Keeps {
+        /// The state.
+        path: PathBuf,
+        /// What it does.
+        keeps: bool,
+    },
+    /// No vantage point serves tiles.
+    #[error("none of the places to watch the log from serves its tiles")]
+    NothingToRead,
     /// The state is gone, and what belongs to it is not.
     #[error("{} is missing beside the tiles or evidence that belong to it; restore it, or start a new directory", path.display())]
     Lost {

@@ -1,14 +1,18 @@
+mod attacks;
+mod cosigning;
 mod evil;
 mod forking;
 mod hostile;
 mod keeping;
+mod mirroring;
+mod reading;
 
 use std::{fs, path::PathBuf};
 
 use counterfoil_merkle::evidence::ForkEvidence;
 use counterfoil_receipt::audit::Report;
 
-use super::*;
+use super::{state::State, *};
 use crate::source::{Connection, Source};
 use evil::{EvilLog, FULL, ORIGIN, START_S};
 
@@ -16,20 +20,26 @@ use evil::{EvilLog, FULL, ORIGIN, START_S};
 struct Watch {
     log: EvilLog,
     state: PathBuf,
+    /// Places beside the log itself.
+    others: Vec<Vantage>,
+    settings: Settings,
     monitor: Option<Monitor>,
     /// By the monitor's wall clock.
     now_s: u64,
-    _home: tempfile::TempDir,
+    /// What strangers hand on.
+    notes: Vec<String>,
+    /// The indexes of the entries that were observed.
+    observed: Vec<u64>,
+    home: tempfile::TempDir,
 }
 
-fn open(log: &EvilLog, state: &std::path::Path) -> Result<Monitor, StateError> {
-    let known = log.known();
-    let source = Source::open(&known.url, &Connection::default()).unwrap();
-    Monitor::open(state, &known, vec![Vantage::direct(source)], Settings::default())
+/// What is missing is asked for once: nothing here comes by itself.
+fn settings() -> Settings {
+    Settings { attempts: 1, ..Settings::default() }
 }
 
-async fn look(monitor: &mut Monitor, now: Timestamp) -> Report {
-    look_with(monitor, now, &[]).await
+fn source(place: &str) -> Source {
+    Source::open(place, &Connection::default()).unwrap()
 }
 
 /// Whoever watches several logs gives each a task of its own.
@@ -37,21 +47,16 @@ fn sendable<F: Future + Send>(round: F) -> F {
     round
 }
 
-async fn look_with(monitor: &mut Monitor, now: Timestamp, notes: &[String]) -> Report {
-    let mut recorded = Vec::new();
+/// One round of a monitor, nothing beside it.
+async fn look(monitor: &mut Monitor, now: Timestamp) -> Report {
     let mut outside = Outside {
         now: &move || now,
         progress: &|_, _| (),
-        notes,
+        notes: &[],
         observe: &mut |_, _, _, _| (),
-        record: &mut |found| {
-            recorded.extend_from_slice(found);
-            Ok(())
-        },
+        record: &mut |_| Ok(()),
     };
-    let report = sendable(monitor.round(&mut outside)).await.unwrap();
-    assert_eq!(recorded, report.findings(), "all that was found was recorded");
-    report
+    monitor.round(&mut outside).await.unwrap()
 }
 
 impl Watch {
@@ -62,8 +67,19 @@ impl Watch {
         log.grow_to(size);
         log.publish();
         let state = home.path().join("state");
-        let monitor = Some(open(&log, &state).unwrap());
-        Self { log, state, monitor, now_s: START_S, _home: home }
+        let mut watch = Self {
+            log,
+            state,
+            others: Vec::new(),
+            settings: settings(),
+            monitor: None,
+            now_s: START_S,
+            notes: Vec::new(),
+            observed: Vec::new(),
+            home,
+        };
+        watch.restart().unwrap();
+        watch
     }
 
     /// As [`Watch::new`], and the monitor has verified all of it.
@@ -74,9 +90,64 @@ impl Watch {
         watch
     }
 
-    async fn round(&mut self) -> Report {
+    /// Another place that shows the log, empty so far; its directory.
+    fn add_mirror(&mut self, name: &str) -> PathBuf {
+        let directory = self.home.path().join(name);
+        let vantage = Vantage::mirror(name.to_owned(), source(directory.to_str().unwrap()));
+        self.others.push(vantage);
+        self.restart().unwrap();
+        directory
+    }
+
+    /// A witness' place, empty so far; its directory.
+    fn add_witness(&mut self, name: &str) -> PathBuf {
+        let directory = self.home.path().join(name);
+        let vantage = Vantage::witness(name.to_owned(), source(directory.to_str().unwrap()));
+        self.others.push(vantage);
+        self.restart().unwrap();
+        directory
+    }
+
+    /// Stops the monitor and starts it again.
+    fn restart(&mut self) -> Result<(), StateError> {
+        self.monitor = None;
+        let known = self.log.known();
+        let log = Vantage::direct(source(&known.url));
+        let vantages = std::iter::once(log).chain(self.others.iter().cloned()).collect();
+        self.monitor = Some(Monitor::open(&self.state, &known, vantages, self.settings.clone())?);
+        Ok(())
+    }
+
+    /// As [`Watch::restart`], with other settings.
+    fn set(&mut self, settings: Settings) {
+        self.settings = settings;
+        self.restart().unwrap();
+    }
+
+    async fn try_round(&mut self) -> Result<Report, StateError> {
         let now = Timestamp::from_millis(1000 * self.now_s).unwrap();
-        look(self.monitor.as_mut().unwrap(), now).await
+        let (mut recorded, mut observed) = (Report::keeping(u64::MAX), Vec::new());
+        let mut outside = Outside {
+            now: &move || now,
+            progress: &|_, _| (),
+            notes: &self.notes,
+            observe: &mut |index, entry, statement, _| {
+                assert!(statement.is_none_or(|statement| statement.kind() == entry.kind));
+                observed.push(index.get());
+            },
+            record: &mut |found| {
+                found.iter().for_each(|found| recorded.push(found.code, found.place, &found.message));
+                Ok(())
+            },
+        };
+        let report = sendable(self.monitor.as_mut().unwrap().round(&mut outside)).await?;
+        self.observed.append(&mut observed);
+        assert_eq!(recorded.counts(), report.counts(), "all that was found was recorded");
+        Ok(report)
+    }
+
+    async fn round(&mut self) -> Report {
+        self.try_round().await.unwrap()
     }
 
     async fn codes(&mut self) -> Vec<&'static str> {
@@ -90,14 +161,11 @@ impl Watch {
     }
 
     fn size(&self) -> u64 {
-        self.monitor.as_ref().unwrap().state().head().size.get()
+        self.state().head().size.get()
     }
 
-    /// Stops the monitor and starts it again.
-    fn restart(&mut self) -> Result<(), StateError> {
-        self.monitor = None;
-        self.monitor = Some(open(&self.log, &self.state)?);
-        Ok(())
+    fn state(&self) -> &State {
+        self.monitor.as_ref().unwrap().state()
     }
 
     /// The same log with other records from `size` on, up to `to`. Nothing is published.
@@ -132,9 +200,9 @@ async fn an_honest_log_is_followed_across_restarts() {
         assert_eq!(watch.codes().await, [""; 0], "{size}");
         assert_eq!(watch.codes().await, [""; 0], "{size}");
         watch.restart().unwrap();
-        assert_eq!(watch.monitor.as_ref().unwrap().state().head(), watch.log.head(size));
+        assert_eq!(watch.state().head(), watch.log.head(size));
     }
-    assert!(watch.state.join("tile/0/001").exists());
+    assert!(watch.state.join("log/tile/0/001").exists());
     assert!(watch.evidence().is_empty());
 }
 
@@ -152,9 +220,7 @@ async fn a_changed_entry_is_no_fork_but_invalid() {
     evil.items[4] = (entry, statement);
     let bundle = counterfoil_merkle::bundle::format_bundle(evil.items.iter().map(|item| item.0.as_slice()));
     watch.log.write("tile/entries/000.p/6", &bundle);
-    let codes = watch.codes().await;
-    assert!(codes.contains(&"root-mismatch"), "{codes:?}");
-    assert!(codes.contains(&"tile-mismatch"), "{codes:?}");
+    assert_eq!(watch.shown().await, ["root-mismatch at entry 4"]);
     assert_eq!((watch.size(), watch.evidence().len()), (3, 0));
     watch.log.publish();
     assert_eq!(watch.codes().await, [""; 0]);
@@ -170,28 +236,29 @@ async fn an_entry_that_was_verified_must_not_change() {
     assert_eq!(watch.shown().await, ["entry-changed at entry 0"]);
 }
 
+/// A tile that does not lead to the signed root is named; what is wrong beside entries that are right stops nothing.
 #[tokio::test]
 async fn changed_tiles_are_invalid() {
-    let mut watch = Watch::new(FULL + 9);
+    let mut watch = Watch::new(2 * FULL + 9);
     watch.log.flip("tile/0/000", 32 * 7);
-    let codes = watch.codes().await;
-    assert!(codes.iter().all(|code| matches!(*code, "root-mismatch" | "tile-mismatch")), "{codes:?}");
-    assert!(!codes.is_empty());
+    assert_eq!(watch.shown().await, ["tile-mismatch at tile/0/000"]);
+    assert_eq!(watch.size(), 2 * FULL as u64 + 9, "entries and root are right");
 
-    let mut watch = Watch::verified(2 * FULL + 9).await;
     watch.log.grow_to(3 * FULL + 4);
     watch.log.publish();
+    for (path, byte) in [("tile/1/000.p/3", 95), ("tile/0/003.p/4", 5)] {
+        watch.log.flip(path, byte);
+        assert_eq!(watch.codes().await, ["root-mismatch"], "{path}");
+        assert_eq!(watch.size(), 2 * FULL as u64 + 9);
+        watch.log.flip(path, byte);
+    }
     watch.log.flip("tile/0/002", 5);
-    assert_eq!(watch.codes().await, ["root-mismatch"]);
+    // Where the tree ended before, the tile is needed to see that it has grown from there.
+    assert_eq!(watch.shown().await[0], "tile-mismatch at tile/0/002");
     assert_eq!(watch.size(), 2 * FULL as u64 + 9);
-    watch.log.publish();
-    watch.log.flip("tile/1/000.p/3", 95);
-    assert_eq!(watch.shown().await, ["tile-mismatch at tile/1/000.p/3"]);
-    assert_eq!(
-        watch.size(),
-        3 * FULL as u64 + 4,
-        "entries and root are right: the tree was verified all the same"
-    );
+    watch.log.flip("tile/0/002", 5);
+    assert_eq!(watch.codes().await, [""; 0]);
+    assert_eq!(watch.size(), 3 * FULL as u64 + 4);
     watch.restart().unwrap();
 }
 
@@ -199,23 +266,24 @@ async fn changed_tiles_are_invalid() {
 async fn what_is_missing_moves_nothing() {
     let mut watch = Watch::verified(3).await;
     watch.log.grow_to(FULL + 6);
-    let state = watch.monitor.as_ref().unwrap().state().head();
-    for path in [
-        "tile/entries/000",
-        "tile/entries/001.p/6",
-        "statement/000",
-        "statement/001.p/6",
-        "tile/0/000",
-        "tile/0/001.p/6",
-        "tile/1/000.p/1",
-    ] {
+    let state = watch.state().head();
+    for path in ["tile/entries/000", "statement/000", "tile/0/000", "tile/0/001.p/6", "tile/1/000.p/1"] {
         watch.log.publish();
         watch.log.remove(path);
         assert_eq!(watch.shown().await, [format!("tile-unavailable at {path}")]);
-        assert_eq!(watch.monitor.as_ref().unwrap().state().head(), state);
+        assert_eq!(watch.state().head(), state);
+    }
+    // What was read before it stays read.
+    for path in ["tile/entries/001.p/6", "statement/001.p/6"] {
+        watch.log.publish();
+        watch.log.remove(path);
+        assert_eq!(watch.shown().await, [format!("tile-unavailable at {path}")]);
+        assert_eq!(watch.size(), FULL as u64);
+        watch.restart().unwrap();
     }
     watch.log.publish();
     assert_eq!(watch.codes().await, [""; 0]);
+    assert_eq!(watch.state().head(), watch.log.head(FULL + 6));
     watch.log.withdraw();
     assert_eq!(watch.codes().await, ["checkpoint-unavailable"]);
 }

@@ -1,4 +1,4 @@
-//! The monitor's own hash tiles: every full tile of the tree that it verified, one file each.
+//! The monitor's own hash tiles: every full tile of the tree that it read, one file each.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,22 +8,23 @@ use std::{
 };
 
 use counterfoil_merkle::{
-    Frontier, Hash, NodeId, TreeSize,
+    Frontier, Hash, LeafIndex, NodeId, TreeSize,
     frontier::FullTile,
     growth::Growth,
     tile::{TILE_LEVEL_MAX, TILE_LEVELS, TILE_WIDTH, TileId, TileKind, TilePath, TileTree},
+    tree::TreeError,
 };
 
 use super::state::StateError;
 
-/// Where verified tiles lie, and where those wait that are not verified yet.
+/// Where they lie, at the paths at which a log serves its tiles.
 #[derive(Clone, Debug)]
 pub struct OwnTiles {
     directory: PathBuf,
 }
 
 impl OwnTiles {
-    /// The tiles in a state directory.
+    /// The tiles in a directory.
     pub fn new(directory: &Path) -> Self {
         Self { directory: directory.to_owned() }
     }
@@ -51,7 +52,12 @@ impl OwnTiles {
         Ok(())
     }
 
-    /// How the verified tree contains its own first `old` leaves.
+    /// Where the paths start.
+    pub fn root(&self) -> &Path {
+        &self.directory
+    }
+
+    /// How the tree that was read contains its own first `old` leaves.
     pub fn growth(&self, old: TreeSize, frontier: &Frontier) -> Result<Growth, StateError> {
         let new = frontier.size();
         let nodes = Growth::nodes(old, new)?;
@@ -68,6 +74,22 @@ impl OwnTiles {
             return Err(StateError::Damaged { path: self.directory.join("tile") });
         }
         Ok(growth)
+    }
+
+    /// The leaf hashes of a bundle, as far as it was read.
+    pub(super) fn bundle(&self, index: u64, frontier: &Frontier) -> Result<TileTree, StateError> {
+        let id = TileId { level: 0, index };
+        if id.width(frontier.size()) == TILE_WIDTH {
+            return self.read(id);
+        }
+        Ok(frontier.tile(0).cloned().unwrap_or_default())
+    }
+
+    /// The hash of a leaf that was read.
+    pub(super) fn leaf(&self, index: LeafIndex, frontier: &Frontier) -> Result<Hash, StateError> {
+        let bundle = self.bundle(index.get() / TILE_WIDTH, frontier)?;
+        let position = u16::try_from(index.get() % TILE_WIDTH).expect("below 256");
+        Ok(bundle.hash(position).ok_or(TreeError::OutOfRange { index, size: frontier.size() })?)
     }
 
     fn node(&self, node: NodeId, read: &mut BTreeMap<TileId, TileTree>) -> Result<Hash, StateError> {
@@ -91,15 +113,9 @@ impl OwnTiles {
         self.directory.join(tile_path(id).to_string())
     }
 
-    /// A place for tiles of a tree that is still to be verified. What an earlier attempt left there is thrown away.
-    pub fn stage(&self) -> Result<Staging, StateError> {
-        let directory = self.directory.join("staging");
-        match fs::remove_dir_all(&directory) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                Err(StateError::Io { path: directory, source })
-            }
-            _ => Ok(Staging { tiles: self.clone(), directory, staged: Vec::new() }),
-        }
+    /// Writes a full tile of the tree. It is there once `written` was made durable.
+    pub(super) fn put(&self, tile: &FullTile, written: &mut Written) -> Result<(), StateError> {
+        written.write(self.path(tile.id), &tile.tree.to_bytes(TILE_WIDTH))
     }
 }
 
@@ -112,53 +128,49 @@ fn lowest(tile: &TileTree) -> impl Iterator<Item = Hash> {
 }
 const _: () = assert!(1 << TILE_LEVELS == u8::MAX as usize + 1, "a position in a tile is a byte");
 
-/// Tiles of a tree that is still to be verified. They are swept when the next growth is read, or dropped with this.
-#[derive(Debug)]
-pub struct Staging {
-    tiles: OwnTiles,
-    directory: PathBuf,
-    staged: Vec<TileId>,
+/// Files that were written under names of their own, and get their places together, once all of them are durable.
+///
+/// Those that never get there are written over by the next that belong there; nothing depends on them.
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    files: Vec<PathBuf>,
 }
 
-impl Staging {
-    /// Puts a tile aside, durably.
-    pub fn put(&mut self, tile: &FullTile) -> Result<(), StateError> {
-        let path = self.directory.join(tile_path(tile.id).to_string());
-        let written = path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| {
-            let mut file = File::create(&path)?;
-            file.write_all(&tile.tree.to_bytes(TILE_WIDTH))?;
-            file.sync_all()
-        });
-        written.map_err(|source| StateError::Io { path, source })?;
-        self.staged.push(tile.id);
+impl Written {
+    /// Writes a file that belongs at `path`.
+    pub(super) fn write(&mut self, path: PathBuf, bytes: &[u8]) -> Result<(), StateError> {
+        let temporary = temporary(&path);
+        let written = match fs::write(&temporary, bytes) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&temporary, bytes))
+            }
+            written => written,
+        };
+        written.map_err(|source| StateError::Io { path: path.clone(), source })?;
+        self.files.push(path);
         Ok(())
     }
 
-    /// Puts all tiles in their places: the tree that they belong to was verified.
-    ///
-    /// After this they are durable. The state may then say so.
-    pub fn keep(mut self) -> Result<(), StateError> {
+    /// Makes all of them durable, and puts them in their places below `root`.
+    pub(super) fn make_durable(self, root: &Path) -> Result<(), StateError> {
         let mut touched = BTreeSet::new();
-        for id in std::mem::take(&mut self.staged) {
-            let (from, to) = (self.directory.join(tile_path(id).to_string()), self.tiles.path(id));
-            let parent = to.parent().unwrap_or(&self.tiles.directory);
-            let moved = fs::create_dir_all(parent).and_then(|()| fs::rename(from, &to));
-            moved.map_err(|source| StateError::Io { path: to.clone(), source })?;
-            let inside = parent.ancestors().take_while(|above| above.starts_with(&self.tiles.directory));
-            touched.extend(inside.map(Path::to_owned));
+        for path in self.files {
+            let temporary = temporary(&path);
+            let moved = File::open(&temporary)
+                .and_then(|file| file.sync_all())
+                .and_then(|()| fs::rename(&temporary, &path));
+            moved.map_err(|source| StateError::Io { path: path.clone(), source })?;
+            let above = path.ancestors().skip(1).take_while(|above| above.starts_with(root));
+            touched.extend(above.map(Path::to_owned));
         }
-        for path in touched {
-            sync_directory(&path)?;
-        }
-        Ok(())
+        touched.iter().try_for_each(|directory| sync_directory(directory))
     }
 }
 
-impl Drop for Staging {
-    fn drop(&mut self) {
-        // What stays is swept by the next growth: nothing depends on it.
-        drop(fs::remove_dir_all(&self.directory));
-    }
+fn temporary(path: &Path) -> PathBuf {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".new");
+    temporary.into()
 }
 
 /// Makes the names in a directory durable.
@@ -169,8 +181,7 @@ pub(super) fn sync_directory(path: &Path) -> Result<(), StateError> {
 
 /// Writes a file so that it is there whole and durably, or not at all.
 pub(super) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), StateError> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".new");
+    let temporary = temporary(path);
     let written = File::create(&temporary).and_then(|mut file| {
         file.write_all(bytes)?;
         file.sync_all()?;

@@ -1,6 +1,6 @@
-//! Where a log is looked at from. What one shows to everybody alike, every vantage point shows alike.
+//! Where a log is looked at from. What a log shows to everybody alike, every vantage point shows alike.
 
-use counterfoil_merkle::{Hash, key::VerifierKey};
+use counterfoil_receipt::audit::Place;
 
 use crate::source::Source;
 
@@ -27,7 +27,7 @@ pub enum Shows {
 impl Vantage {
     /// The log itself.
     pub fn direct(source: Source) -> Self {
-        Self { name: "log".to_owned(), source, shows: Shows::Log }
+        Self { name: "the log".to_owned(), source, shows: Shows::Log }
     }
 
     /// A mirror, or another address of the log.
@@ -41,7 +41,10 @@ impl Vantage {
     }
 }
 
-/// The path below a witness' monitoring prefix where it shows its newest checkpoint of a log.
-pub fn witness_path(log: &VerifierKey) -> String {
-    format!("{}/checkpoint", Hash::of(&[log.name().as_str().as_bytes()]))
+/// Where findings about the vantage point with that position are.
+pub(super) fn place(position: usize) -> Place {
+    match u16::try_from(position).unwrap_or(u16::MAX) {
+        0 => Place::Log,
+        position => Place::Vantage(position),
+    }
 }

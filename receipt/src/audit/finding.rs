@@ -66,6 +66,20 @@ codes! {
         ClockAhead = "clock-ahead",
         /// A larger tree has an earlier time.
         ClockBack = "clock-back",
+        /// A checkpoint lacks the cosignatures that the policy demands.
+        QuorumMissing = "quorum-missing",
+        /// The cosignature of a witness that the policy names is bad.
+        CosignatureBad = "cosignature-bad",
+        /// A witness' time lies in the future.
+        CosignatureAhead = "cosignature-ahead",
+        /// A witness cosigned a larger tree at an earlier time than a smaller one.
+        CosignatureBack = "cosignature-back",
+        /// A witness cosigned both sides of a fork.
+        WitnessForked = "witness-forked",
+        /// The tree is not the one that the monitor's owner expects.
+        NotExpected = "not-expected",
+        /// A proof that the log gives does not hold, where its tiles do.
+        ProofBad = "proof-bad",
         /// Entries or tiles lead to another root than was signed.
         RootMismatch = "root-mismatch",
         /// A hash tile is not what the entries make it.
@@ -101,13 +115,23 @@ codes! {
 
         /// The newest time that the log's clock attests is old.
         ClockStale = "clock-stale",
+        /// The newest cosignatures that make up the quorum are old.
+        CosignaturesStale = "cosignatures-stale",
+        /// A smaller tree than was shown at the same place before, for longer than a cache could be the reason.
+        SizeBack = "size-back",
+        /// The log signed a tree that it shows nobody.
+        TreeWithheld = "tree-withheld",
 
         /// The log's checkpoint could not be had.
         CheckpointUnavailable = "checkpoint-unavailable",
         /// A tile or bundle that the log must have could not be had.
         TileUnavailable = "tile-unavailable",
-        /// The log answers too slowly to be read to the end.
+        /// The log grows faster than it can be read from.
         TooSlow = "too-slow",
+        /// A proof could not be had, where the log gave proofs before.
+        ProofUnavailable = "proof-unavailable",
+        /// A witness that the policy names has not cosigned for some time.
+        WitnessMissing = "witness-missing",
 
         /// An entry that this program cannot read; it is counted and hashed.
         EntryUnreadable = "entry-unreadable",
@@ -117,8 +141,10 @@ codes! {
         ClockUnchecked = "clock-unchecked",
         /// More streams than are kept in mind.
         StreamsUntracked = "streams-untracked",
-        /// The log grew by more than is read at once.
-        GrowthTooLarge = "growth-too-large",
+        /// Signatures of issuers were checked on a sample only.
+        SignaturesSampled = "signatures-sampled",
+        /// The monitor's disk is full: it reads on once there is room.
+        DiskFull = "disk-full",
 
         /// A number of a stream comes again.
         NumberAgain = "number-again",
@@ -141,13 +167,18 @@ impl Code {
     pub const fn class(self) -> Class {
         match self {
             Self::ForkSameSize | Self::ForkSmaller | Self::ForkLarger | Self::ForkKnown => Class::Fork,
-            Self::ClockStale => Class::Stale,
-            Self::CheckpointUnavailable | Self::TileUnavailable | Self::TooSlow => Class::Unavailable,
+            Self::ClockStale | Self::CosignaturesStale | Self::SizeBack | Self::TreeWithheld => Class::Stale,
+            Self::CheckpointUnavailable
+            | Self::TileUnavailable
+            | Self::TooSlow
+            | Self::ProofUnavailable
+            | Self::WitnessMissing => Class::Unavailable,
             Self::EntryUnreadable
             | Self::StatementsWithheld
             | Self::ClockUnchecked
             | Self::StreamsUntracked
-            | Self::GrowthTooLarge => Class::Coverage,
+            | Self::SignaturesSampled
+            | Self::DiskFull => Class::Coverage,
             Self::NumberAgain | Self::NumberGap | Self::ChainBroken => Class::Issuer,
             Self::WatchMatch | Self::WatchIssuer | Self::WatchTime => Class::Match,
             _ => Class::Invalid,
@@ -166,6 +197,11 @@ pub enum Place {
     Entry(LeafIndex),
     /// A hash tile or bundle.
     Tile(TilePath),
+    /// What is shown at one of the places from which the log is watched, counted from 0 in the order given. At 0 it is the
+    /// log itself, which is [`Place::Log`].
+    Vantage(u16),
+    /// A witness of the policy, counted from 0 in the order of the policy.
+    Witness(u16),
 }
 
 impl fmt::Display for Place {
@@ -175,6 +211,8 @@ impl fmt::Display for Place {
             Self::Checkpoint(size) => write!(f, "checkpoint {size}"),
             Self::Entry(index) => write!(f, "entry {index}"),
             Self::Tile(path) => path.fmt(f),
+            Self::Vantage(number) => write!(f, "vantage {number}"),
+            Self::Witness(number) => write!(f, "witness {number}"),
         }
     }
 }

@@ -73,6 +73,15 @@ impl Leaf {
         }
     }
 
+    /// Whether what was served as its statement is the one that its entry names, signed or not, good or not.
+    pub const fn names_statement(&self) -> bool {
+        match &self.said {
+            Said::Proven(_) => true,
+            Said::Refused(error) => !matches!(error, EntryError::OtherStatement { .. }),
+            Said::Withheld | Said::Missing => false,
+        }
+    }
+
     pub(super) const fn read_entry(&self) -> Result<&Entry, &EntryError> {
         self.entry.as_ref()
     }

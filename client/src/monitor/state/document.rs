@@ -1,12 +1,14 @@
 //! The state as JSON.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use counterfoil_merkle::{
     Frontier, Hash, LeafIndex, TreeSize,
     checkpoint::SignedCheckpoint,
+    growth::Growth,
     key::VerifierKey,
     tile::{TILE_LEVEL_MAX, TileId, TileTree},
+    tree::Subtree,
 };
 use counterfoil_receipt::{
     Id, Timestamp,
@@ -18,7 +20,8 @@ use counterfoil_receipt::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{State, StateError};
+use super::{Newest, Pending, State, StateError};
+use crate::monitor::{cosigners::WitnessSeen, views::View};
 
 const VERSION: u32 = 1;
 
@@ -27,14 +30,18 @@ const VERSION: u32 = 1;
 #[serde(deny_unknown_fields)]
 pub(super) struct Document {
     version: u32,
+    /// Which state this is, counted from 1, and the digest of the one before it.
+    number: u64,
+    previous: String,
     log_key: String,
     clock_key: Option<String>,
     size: u64,
     root: String,
     /// Hashes of the ragged tile of each level, from the lowest up.
     edge: Vec<Vec<String>>,
-    checkpoint: Option<String>,
-    pending: Vec<String>,
+    newest: Option<NewestDocument>,
+    /// Checkpoint, and when it was first seen, in ms.
+    pending: Vec<(String, u64)>,
     /// Date of the newest entry, in ms.
     at: Option<u64>,
     /// Index and date.
@@ -45,6 +52,19 @@ pub(super) struct Document {
     streams_overflowed: bool,
     /// In ms.
     advanced: Option<u64>,
+    views: BTreeMap<String, View>,
+    witnesses: BTreeMap<String, WitnessSeen>,
+    keeps: bool,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewestDocument {
+    checkpoint: String,
+    /// Hashes of what its tree has right of what was read.
+    right: Vec<String>,
+    /// When it was first seen, in ms.
+    seen: u64,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -68,7 +88,13 @@ struct AheadDocument {
 }
 
 impl Document {
-    pub(super) fn of(state: &State, log: &VerifierKey, clock: Option<&VerifierKey>) -> Self {
+    pub(super) fn of(
+        state: &State,
+        log: &VerifierKey,
+        clock: Option<&VerifierKey>,
+        number: u64,
+        previous: Hash,
+    ) -> Self {
         let (audit, head) = (&state.audit, state.head());
         let hashes = |tile: &TileTree| {
             let positions = 0..=u16::from(u8::MAX);
@@ -80,20 +106,33 @@ impl Document {
         streams.sort_by(|one, other| one.key.cmp(&other.key));
         Self {
             version: VERSION,
+            number,
+            previous: previous.to_string(),
             log_key: log.to_string(),
             clock_key: clock.map(ToString::to_string),
             size: head.size.get(),
             root: head.root.to_string(),
             edge: (0..=TILE_LEVEL_MAX).map(edge).collect(),
-            checkpoint: state.newest.as_ref().map(ToString::to_string),
-            pending: state.pending.iter().map(ToString::to_string).collect(),
+            newest: state.newest.as_ref().map(NewestDocument::of),
+            pending: state.pending.iter().map(|p| (p.checkpoint.to_string(), p.seen.millis())).collect(),
             at: times.at.map(Timestamp::millis),
             turns: times.turns.iter().map(|turn| (turn.index.get(), turn.at.millis())).collect(),
             attested: times.attested.iter().map(|a| (a.size.get(), a.earliest_s, a.latest_s)).collect(),
             streams,
             streams_overflowed: audit.streams().overflowed,
             advanced: state.advanced.map(Timestamp::millis),
+            views: state.views.clone(),
+            witnesses: state.witnesses.clone(),
+            keeps: state.keeps,
         }
+    }
+
+    pub(super) const fn number(&self) -> u64 {
+        self.number
+    }
+
+    pub(super) fn previous(&self) -> Option<Hash> {
+        self.previous.parse().ok()
     }
 
     /// The state, if it is that of this log and holds together; the tiles are still to be checked.
@@ -128,9 +167,8 @@ impl Document {
         if frontier.root().to_string() != self.root {
             return None;
         }
-        let note = |text: String| text.parse::<SignedCheckpoint>().ok();
-        let newest = match self.checkpoint {
-            Some(text) => Some(note(text)?),
+        let newest = match self.newest {
+            Some(newest) => Some(newest.read(&frontier)?),
             None => None,
         };
         let times = Times {
@@ -141,8 +179,29 @@ impl Document {
         let followed = self.streams.into_iter().map(StreamDocument::read).collect::<Option<_>>()?;
         let streams = Streams { followed, overflowed: self.streams_overflowed };
         let audit = Audit::resume(log.clone(), clock.cloned().or(kept), frontier, times, streams);
-        let pending = self.pending.into_iter().map(note).collect::<Option<_>>()?;
-        Some(State { audit, newest, pending, advanced: moment(self.advanced)? })
+        let (views, witnesses, keeps) = (self.views, self.witnesses, self.keeps);
+        let pending = self.pending.into_iter().map(pending).collect::<Option<_>>()?;
+        Some(State { audit, newest, pending, advanced: moment(self.advanced)?, views, witnesses, keeps })
+    }
+}
+
+impl NewestDocument {
+    fn of(newest: &Newest) -> Self {
+        Self {
+            checkpoint: newest.checkpoint.to_string(),
+            right: newest.ahead.right().iter().map(ToString::to_string).collect(),
+            seen: newest.seen.millis(),
+        }
+    }
+
+    fn read(self, frontier: &Frontier) -> Option<Newest> {
+        let checkpoint: SignedCheckpoint = self.checkpoint.parse().ok()?;
+        let cover = Subtree::whole(frontier.size()).cover();
+        let own: Vec<Hash> = cover.into_iter().map(|node| frontier.node(node)).collect::<Option<_>>()?;
+        let right: Vec<Hash> = self.right.iter().map(|hash| hash.parse().ok()).collect::<Option<_>>()?;
+        let size = checkpoint.unverified().head.size;
+        let ahead = Growth::new(frontier.size(), size, own, right).ok()?;
+        Some(Newest { checkpoint, ahead, seen: Timestamp::from_millis(self.seen)? })
     }
 }
 
@@ -178,6 +237,10 @@ impl StreamDocument {
         };
         Some((StreamKey(self.key.parse().ok()?), stream))
     }
+}
+
+fn pending((checkpoint, seen): (String, u64)) -> Option<Pending> {
+    Some(Pending { checkpoint: checkpoint.parse().ok()?, seen: Timestamp::from_millis(seen)? })
 }
 
 fn moment(millis: Option<u64>) -> Option<Option<Timestamp>> {

@@ -38,16 +38,21 @@ pub(super) struct EvilLog {
     previous: Option<Id>,
 }
 
-fn signer(name: &str, algorithm: Algorithm) -> NoteSigner {
-    NoteSigner::from_seed(KeyName::new(name).unwrap(), algorithm, &[7; 32]).unwrap()
+fn signer(name: &str, algorithm: Algorithm, seed: u8) -> NoteSigner {
+    NoteSigner::from_seed(KeyName::new(name).unwrap(), algorithm, &[seed; 32]).unwrap()
 }
 
-fn log_signer() -> NoteSigner {
-    signer(ORIGIN, Algorithm::Ed25519)
+/// A witness' key.
+pub(super) fn witness(number: u8) -> NoteSigner {
+    signer(&format!("witness.example/w{number}"), Algorithm::CosignatureV1, 100 + number)
 }
 
-fn clock_signer() -> NoteSigner {
-    signer(&format!("{ORIGIN}/clock"), Algorithm::CosignatureV1)
+pub(super) fn log_signer() -> NoteSigner {
+    signer(ORIGIN, Algorithm::Ed25519, 7)
+}
+
+pub(super) fn clock_signer() -> NoteSigner {
+    signer(&format!("{ORIGIN}/clock"), Algorithm::CosignatureV1, 8)
 }
 
 impl EvilLog {
@@ -75,6 +80,11 @@ impl EvilLog {
         while self.items.len() < size {
             self.receipt(0);
         }
+    }
+
+    /// Takes whatever bytes for an entry.
+    pub(super) fn take(&mut self, entry: &[u8], statement: &[u8]) {
+        self.items.push((entry.to_vec(), statement.to_vec()));
     }
 
     /// Takes a receipt; others differ in `what`.
@@ -119,9 +129,26 @@ impl EvilLog {
 
     /// The signed checkpoint of a head at the log's present time.
     pub(super) fn sign(&self, head: TreeHead) -> String {
+        self.cosigned(head, &[])
+    }
+
+    /// The same, cosigned by witnesses at the given times.
+    pub(super) fn cosigned(&self, head: TreeHead, witnesses: &[(&NoteSigner, u64)]) -> String {
         let mut signed = Checkpoint::new(Origin::new(ORIGIN).unwrap(), head).sign(&log_signer());
         signed.cosign(&clock_signer(), self.now_s);
+        witnesses.iter().for_each(|(witness, time_s)| signed.cosign(witness, *time_s));
         signed.to_string()
+    }
+
+    /// The same log, served from another directory.
+    pub(super) fn at(&self, directory: &Path) -> Self {
+        Self { directory: directory.to_owned(), ..self.clone() }
+    }
+
+    /// Shows a checkpoint at a witness' place.
+    pub(super) fn show_at_witness(&self, directory: &Path, note: &str) {
+        let path = format!("{}/checkpoint", Hash::of(&[ORIGIN.as_bytes()]));
+        self.at(directory).write(&path, note.as_bytes());
     }
 
     /// Shows a checkpoint of the first `size` entries and nothing else.

@@ -5,11 +5,11 @@ use super::*;
 #[tokio::test]
 async fn equal_sizes_with_other_roots_are_a_fork() {
     let mut watch = Watch::verified(5).await;
-    let before = watch.monitor.as_ref().unwrap().state().head();
+    let before = watch.state().head();
     watch.branch(4, 5).publish();
     assert_eq!(watch.shown().await, ["fork-same-size at checkpoint 5"]);
     assert_eq!(watch.evidence().len(), 1);
-    assert_eq!(watch.monitor.as_ref().unwrap().state().head(), before);
+    assert_eq!(watch.state().head(), before);
 
     // It stays convicted, once, whatever it shows later; and is watched on.
     assert_eq!(watch.shown().await, ["fork-known at log", "fork-same-size at checkpoint 5"]);
@@ -50,13 +50,14 @@ async fn smaller_consistent_checkpoints_are_no_fork() {
 async fn larger_trees_that_do_not_start_with_the_verified_one_are_a_fork() {
     for (size, other) in [(3, 4), (5, FULL + 7), (FULL + 2, FULL + 3), (FULL + 2, 2 * FULL)] {
         let mut watch = Watch::verified(size).await;
-        let state = fs::read(watch.state.join("monitor.json")).unwrap();
+        let newest = watch.state().newest.clone();
         watch.branch(size - 1, other).publish();
         assert_eq!(watch.shown().await, [format!("fork-larger at checkpoint {other}")]);
         let [evidence] = watch.evidence().try_into().unwrap();
         assert_eq!(evidence.a().unverified().head, watch.log.head(size));
-        assert_eq!(fs::read(watch.state.join("monitor.json")).unwrap(), state, "the state is untouched");
-        assert!(!watch.state.join("staging").exists());
+        watch.restart().unwrap();
+        let state = watch.state();
+        assert_eq!((state.head(), &state.newest), (watch.log.head(size), &newest), "the state is untouched");
     }
 }
 
@@ -82,11 +83,16 @@ async fn checkpoints_that_could_not_be_followed_are_held_against_what_comes_late
 #[tokio::test]
 async fn checkpoints_from_elsewhere_are_held_against_the_log() {
     let mut watch = Watch::verified(9).await;
-    let (now, other) = (Timestamp::from_millis(1000 * START_S).unwrap(), watch.branch(5, 7));
+    let other = watch.branch(5, 7);
     for (note, code) in [(watch.log.sign(watch.log.head(7)), 0), (other.sign(other.head(7)), 10)] {
-        let report = look_with(watch.monitor.as_mut().unwrap(), now, &[note]).await;
-        assert_eq!(report.exit_code(), code);
+        watch.notes = vec![note];
+        assert_eq!(watch.round().await.exit_code(), code);
     }
+    // What is none of the log's says nothing about it.
+    watch.restart().unwrap();
+    let foreign = watch.log.sign(watch.log.head(7)).replace(ORIGIN, "log.example/2027");
+    watch.notes = vec!["rubbish".to_owned(), foreign];
+    assert_eq!(watch.codes().await, ["fork-known"]);
 }
 
 /// A log that signs without end fills neither disk nor memory.
@@ -102,7 +108,7 @@ async fn what_is_kept_of_a_hostile_log_is_bounded() {
         sign(&watch, 100 + n as u64, n);
         assert_eq!(watch.codes().await, ["tile-unavailable"]);
     }
-    assert_eq!(watch.monitor.as_ref().unwrap().state().pending.len(), PENDING_MAX);
+    assert_eq!(watch.state().pending.len(), PENDING_MAX);
     for n in 0..forks::EVIDENCE_MAX + 5 {
         sign(&watch, 5, n);
         assert_eq!(watch.round().await.exit_code(), 10);

@@ -8,8 +8,7 @@ async fn without_the_clocks_key_times_are_not_checked_and_it_says_so() {
     let known = crate::log::KnownLog { clock: None, ..watch.log.known() };
     let state = watch.state.with_file_name("other");
     let open = |known: &crate::log::KnownLog| {
-        let source = Source::open(&known.url, &Connection::default()).unwrap();
-        Monitor::open(&state, known, vec![Vantage::direct(source)], Settings::default()).unwrap()
+        Monitor::open(&state, known, vec![Vantage::direct(source(&known.url))], settings()).unwrap()
     };
     let now = Timestamp::from_millis(1000 * (START_S + 9999)).unwrap();
     let report = look(&mut open(&known), now).await;
@@ -22,7 +21,7 @@ async fn without_the_clocks_key_times_are_not_checked_and_it_says_so() {
 #[tokio::test]
 async fn damage_to_the_state_is_noticed_and_named() {
     let mut watch = Watch::verified(2 * FULL + 9).await;
-    for path in ["tile/0/000", "tile/0/001", "monitor.json"] {
+    for path in ["log/tile/0/000", "log/tile/0/001", "monitor.json"] {
         let path = watch.state.join(path);
         let good = fs::read(&path).unwrap();
         for byte in [0, 100, good.len() - 1] {
@@ -46,12 +45,13 @@ async fn damage_to_the_state_is_noticed_and_named() {
 #[tokio::test]
 async fn one_monitor_a_directory_and_one_log_a_directory() {
     let mut watch = Watch::verified(3).await;
-    assert!(matches!(open(&watch.log, &watch.state), Err(StateError::Locked { .. })));
+    let vantages = |known: &crate::log::KnownLog| vec![Vantage::direct(source(&known.url))];
+    let again = Monitor::open(&watch.state, &watch.log.known(), vantages(&watch.log.known()), settings());
+    assert!(matches!(again, Err(StateError::Locked { .. })));
     watch.monitor = None;
     let mut known = watch.log.known();
     known.key = known.clock.take().unwrap();
-    let source = Source::open(&known.url, &Connection::default()).unwrap();
-    let other = Monitor::open(&watch.state, &known, vec![Vantage::direct(source)], Settings::default());
+    let other = Monitor::open(&watch.state, &known, vantages(&known), settings());
     assert!(matches!(other, Err(StateError::OtherLog { .. })));
 }
 
