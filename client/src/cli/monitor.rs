@@ -64,7 +64,7 @@ impl Monitor {
         let mut watcher =
             Watcher::open(&self.state, log.known(), vec![Vantage::direct(log.source().clone())], settings)?;
         if !self.follow {
-            let report = look(&mut watcher, &pinned, terminal).await?;
+            let report = look(&mut watcher, &pinned, true, terminal).await?;
             report.findings().iter().for_each(|finding| print(finding, terminal));
             summarize(&watcher, &report, terminal);
             return Ok(Exit(report.exit_code()));
@@ -73,14 +73,18 @@ impl Monitor {
         let mut gravest: Option<Class> = None;
         loop {
             let report = tokio::select! {
-                report = look(&mut watcher, &pinned, terminal) => report?,
+                report = look(&mut watcher, &pinned, false, terminal) => report?,
                 () = killed() => break,
             };
             gravest = gravest.into_iter().chain(report.gravest()).min();
             let new = printed.new_of(&report);
             new.iter().for_each(|finding| print(finding, terminal));
-            if printed.moved(&watcher) || !new.is_empty() {
+            let moved = printed.moved(&watcher);
+            if moved || !new.is_empty() {
                 summarize(&watcher, &report, terminal);
+            }
+            if moved && watcher.state().backlog() > 0 {
+                continue;
             }
             tokio::select! {
                 () = tokio::time::sleep(Duration::from_secs(self.interval)) => {}
@@ -91,23 +95,27 @@ impl Monitor {
     }
 }
 
-/// One round, which says how far it is if it takes long.
-async fn look(watcher: &mut Watcher, notes: &[String], terminal: &Terminal) -> Result<Report, StateError> {
+/// One round, or as many as it takes to read all, which says how far it is if it takes long.
+async fn look(
+    watcher: &mut Watcher,
+    notes: &[String],
+    all: bool,
+    terminal: &Terminal,
+) -> Result<Report, StateError> {
     let line = Mutex::new(Progress::new(terminal));
     let progress = |read: TreeSize, whole: TreeSize| {
         if let Ok(mut line) = line.lock() {
             line.show(format_args!("{read} of {whole} entries read"));
         }
     };
-    watcher
-        .round(&mut Outside {
-            now: &wall_clock,
-            progress: &progress,
-            notes,
-            observe: &mut |_, _, _, _| (),
-            record: &mut |_| Ok(()),
-        })
-        .await
+    let mut outside = Outside {
+        now: &wall_clock,
+        progress: &progress,
+        notes,
+        observe: &mut |_, _, _, _| (),
+        record: &mut |_| Ok(()),
+    };
+    if all { watcher.catch_up(&mut outside).await } else { watcher.round(&mut outside).await }
 }
 
 /// What has been printed, so that nothing is said twice.

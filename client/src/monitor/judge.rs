@@ -176,7 +176,7 @@ impl Monitor {
             Some(file) => report.push(code, place, format_args!("{heads}: evidence in {}", file.display())),
             None => report.push(code, place, format_args!("{heads}: there is evidence enough already")),
         }
-        let witnesses = self.settings.policy.iter().flat_map(|policy| policy.witnesses());
+        let witnesses = self.policy.iter().flat_map(|policy| policy.witnesses());
         for witness in
             witnesses.map(|(_, listed)| &listed.key).filter(|key| Some(*key) != self.clock.as_ref())
         {

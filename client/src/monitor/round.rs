@@ -54,8 +54,6 @@ pub struct Settings {
     pub attempts: u32,
     /// How long a round reads before it looks around again.
     pub reading_time_max: Duration,
-    /// Whose cosignatures the log's checkpoints must have, if that is demanded.
-    pub policy: Option<Policy>,
     /// In how many looks, one after the other, a witness of the policy may be missing.
     pub witness_missed_max: u32,
     /// A tree that the log's must start with, known from elsewhere: without one, the first look is trusted.
@@ -76,7 +74,6 @@ impl Default for Settings {
             fetch_time_max: FETCH_TIME_MAX,
             attempts: ATTEMPTS,
             reading_time_max: READING_TIME_MAX,
-            policy: None,
             witness_missed_max: WITNESS_MISSED_MAX,
             expect: None,
             keep: false,
@@ -119,6 +116,8 @@ pub struct Monitor {
     pub(super) forks: Forks,
     pub(super) log: VerifierKey,
     pub(super) clock: Option<VerifierKey>,
+    /// Whose cosignatures the log's checkpoints must have, if that is demanded.
+    pub(super) policy: Option<Policy>,
     /// Whose lines are kept beside the log's.
     pub(super) cosigners: Vec<VerifierKey>,
     pub(super) settings: Settings,
@@ -152,7 +151,8 @@ impl Monitor {
         let patience = Patience { time_max: settings.fetch_time_max, attempts: settings.attempts };
         let reader = |(position, vantage)| Arc::new(Reader::new(vantage, position, patience));
         let readers = vantages.into_iter().enumerate().map(reader).collect();
-        let witnesses = settings.policy.iter().flat_map(Policy::witnesses).map(|(_, listed)| &listed.key);
+        let policy = known.policy.as_ref().map(|policy| policy.policy().clone());
+        let witnesses = policy.iter().flat_map(Policy::witnesses).map(|(_, listed)| &listed.key);
         let mut cosigners: Vec<_> = clock.iter().chain(witnesses).cloned().collect();
         cosigners.dedup();
         let kept = settings.keep.then(|| Kept::new(directory.tiles().root()));
@@ -163,6 +163,7 @@ impl Monitor {
             forks,
             log,
             clock,
+            policy,
             cosigners,
             settings,
             dirty: false,
@@ -285,7 +286,7 @@ impl Monitor {
         let mut looks = looks.join_all().await;
         looks.sort_by_key(|(position, ..)| *position);
         let now = (outside.now)();
-        let policy = self.settings.policy.clone();
+        let policy = self.policy.clone();
         let mut cosigners = policy.as_ref().map(Cosigners::new);
         let mut shown = Vec::new();
         for (position, note, report) in looks {

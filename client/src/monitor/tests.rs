@@ -23,6 +23,7 @@ struct Watch {
     /// Places beside the log itself.
     others: Vec<Vantage>,
     settings: Settings,
+    policy: Option<String>,
     monitor: Option<Monitor>,
     /// By the monitor's wall clock.
     now_s: u64,
@@ -72,6 +73,7 @@ impl Watch {
             state,
             others: Vec::new(),
             settings: settings(),
+            policy: None,
             monitor: None,
             now_s: START_S,
             notes: Vec::new(),
@@ -111,7 +113,8 @@ impl Watch {
     /// Stops the monitor and starts it again.
     fn restart(&mut self) -> Result<(), StateError> {
         self.monitor = None;
-        let known = self.log.known();
+        let policy = self.policy.as_ref().map(|policy| policy.parse().unwrap());
+        let known = crate::log::KnownLog { policy, ..self.log.known() };
         let log = Vantage::direct(source(&known.url));
         let vantages = std::iter::once(log).chain(self.others.iter().cloned()).collect();
         self.monitor = Some(Monitor::open(&self.state, &known, vantages, self.settings.clone())?);

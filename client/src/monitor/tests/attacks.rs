@@ -71,8 +71,8 @@ async fn rollback_to_a_smaller_size() {
 async fn freeze() {
     let mut watch = Watch::verified(5).await;
     let w = witness(1);
-    let policy = format!("log {}\nwitness w {}\nquorum w\n", watch.log.known().key, w.public());
-    watch.set(Settings { policy: Some(policy.parse().unwrap()), ..settings() });
+    watch.policy = Some(format!("log {}\nwitness w {}\nquorum w\n", watch.log.known().key, w.public()));
+    watch.restart().unwrap();
     watch.log.write("checkpoint", watch.log.cosigned(watch.log.head(5), &[(&w, START_S)]).as_bytes());
     assert_eq!(watch.found().await, NOTHING);
     watch.now_s += STALE_AFTER_S + 1;
@@ -163,7 +163,7 @@ fn two_logs_that_are_one() {
         let name = counterfoil_merkle::key::KeyName::new(name).unwrap();
         VerifierKey::new(name, key.algorithm(), key.as_bytes()).unwrap()
     };
-    let second = KnownLog { key: witness_as_log("other.example"), clock: None, url: String::new() };
+    let second = KnownLog { key: witness_as_log("other.example"), clock: None, ..log.clone() };
     assert_eq!(check_distinct([&log, &second]), Ok(()));
     assert!(matches!(check_distinct([&log, &log]), Err(distinct::DistinctError::Origin { .. })));
     let same_key = KnownLog { key: other("other.example", &log.key), ..second.clone() };

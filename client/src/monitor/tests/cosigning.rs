@@ -10,12 +10,12 @@ async fn watched() -> (Watch, [NoteSigner; 3]) {
     let witnesses = [witness(1), witness(2), witness(3)];
     let [a, b, c] = witnesses.each_ref().map(NoteSigner::public);
     let known = watch.log.known();
-    let policy = format!(
+    watch.policy = Some(format!(
         "log {}\nwitness clock {}\nwitness a {a}\nwitness b {b}\nwitness c {c}\ngroup g 2 a b c\nquorum g\n",
         known.key,
         known.clock.unwrap()
-    );
-    watch.set(Settings { policy: Some(policy.parse().unwrap()), witness_missed_max: 2, ..settings() });
+    ));
+    watch.set(Settings { witness_missed_max: 2, ..settings() });
     (watch, witnesses)
 }
 
