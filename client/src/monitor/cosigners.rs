@@ -85,7 +85,9 @@ impl<'p> Cosigners<'p> {
         }
         self.looked = true;
         let place = Place::Checkpoint(checkpoint.head().size);
-        let holds = |signed: &BTreeSet<String>| self.policy.is_met_by(|_, listed| signed.contains(&listed.key.to_string()));
+        let holds = |signed: &BTreeSet<String>| {
+            self.policy.is_met_by(|_, listed| signed.contains(&listed.key.to_string()))
+        };
         if !holds(&good) {
             let message = format_args!("{} of the policy's witnesses cosigned: no quorum", good.len());
             report.push(Code::QuorumMissing, place, message);
