@@ -98,6 +98,15 @@ impl Gossip {
     }
 }
 
+impl Gossip {
+    /// Hands it evidence against a log: `POST <monitor>/v1/evidence`.
+    pub async fn accuse(&self, evidence: &ForkEvidence) -> Result<(), GossipError> {
+        let body = Bytes::from(evidence.to_string());
+        let reply = self.api.post("v1/evidence", "text/plain; charset=utf-8", body, ANSWER_BYTES_MAX).await?;
+        if reply.status == 200 { Ok(()) } else { Err(GossipError::Status { status: reply.status }) }
+    }
+}
+
 impl fmt::Display for Gossip {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.api.fmt(f)

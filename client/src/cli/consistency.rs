@@ -109,7 +109,7 @@ impl Consistency {
         if let [one, other] = seen.as_slice()
             && let Some(evidence) = fork::prove_offline(&opened.log, one, other)
         {
-            return Err(opened.forked(evidence)?.into());
+            return Err(opened.forked(evidence).await?.into());
         }
         let latest = opened.log.checkpoint().await?.checkpoint;
         opened.hold(&latest, terminal).await?;
@@ -131,7 +131,7 @@ async fn refuse(opened: &Opened, seen: &[Sighting], reason: anyhow::Error) -> an
     for (n, one) in seen.iter().enumerate() {
         for other in &seen[n + 1..] {
             if let Some(evidence) = fork::prove(&opened.log, one, other).await {
-                return Err(opened.forked(evidence)?.into());
+                return Err(opened.forked(evidence).await?.into());
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{bail, ensure};
+use anyhow::{Context as _, bail, ensure};
 use clap::{Args, Subcommand};
 use counterfoil_merkle::{
     evidence::{EVIDENCE_JSON_BYTES_MAX, ForkEvidence},
@@ -12,7 +12,7 @@ use counterfoil_merkle::{
 use serde_json::json;
 
 use super::{
-    Exit, No, Terminal,
+    Exit, LogArgs, MemoryArgs, No, Terminal,
     target::{connect, contexts},
     terminal::{Tone, moment_s, shown},
 };
@@ -20,7 +20,7 @@ use crate::{
     context::{Context, ContextError},
     conviction::{self, ConvictionError},
     file,
-    gossip::Gossip,
+    gossip::{Gossip, Heard},
     log::{KnownLog, LogPolicy},
     pin::Pin,
 };
@@ -32,6 +32,8 @@ pub(super) enum Logs {
     Add(Box<Add>),
     /// List the logs that you know.
     List,
+    /// Tell monitors the newest checkpoint seen of a log, and hear whether they saw another history. The log is not asked.
+    Gossip(GossipCommand),
     /// Keep evidence that a log signed two histories: it is refused for as long as you do not delete the file.
     Convict(Convict),
 }
@@ -66,6 +68,17 @@ pub(super) struct Add {
 }
 
 #[derive(Args, Debug)]
+pub(super) struct GossipCommand {
+    /// The log; the only one by default.
+    #[arg(long, value_name = "NAME")]
+    log: Option<String>,
+
+    /// Addresses of monitors, beside those that `log add` remembered.
+    #[arg(value_name = "URL")]
+    gossip: Vec<String>,
+}
+
+#[derive(Args, Debug)]
 pub(super) struct Convict {
     /// The evidence, as text or as JSON.
     file: PathBuf,
@@ -80,6 +93,7 @@ impl Logs {
         match self {
             Self::Add(add) => add.run(terminal).await,
             Self::List => list(terminal),
+            Self::Gossip(gossip) => gossip.run(terminal).await,
             Self::Convict(convict) => convict.run(terminal),
         }
     }
@@ -164,6 +178,31 @@ impl Add {
         let authorities = ca.map(absolute).transpose()?;
         let gossip = if gossip.is_empty() { old_gossip } else { gossip };
         Ok(Context { name, folder, log, authorities, gossip })
+    }
+}
+
+impl GossipCommand {
+    async fn run(self, terminal: &Terminal) -> anyhow::Result<Exit> {
+        let log = LogArgs { log: self.log, url: None, log_key: None, clock: None, ca: None };
+        let opened = log.open(&MemoryArgs { no_remember: false, gossip: self.gossip }, 0)?;
+        let newest = opened.pin.newest().context("nothing was seen of the log yet")?;
+        ensure!(!opened.gossip.is_empty(), "with whom? Say the address of a monitor");
+        let told = opened.ask(newest.signed()).await?;
+        let mut values = Vec::new();
+        for told in &told {
+            terminal.line(shown(&told.to_string()));
+            let (relation, size) = match &told.heard {
+                Ok(Heard::Consistent) => ("consistent", None),
+                Ok(Heard::Unknown { size }) => ("unknown", Some(size.get())),
+                Ok(Heard::Forked(_) | Heard::Unproven { .. }) => ("unproven", None),
+                Err(_) => ("silent", None),
+            };
+            values.push(json!({ "monitor": told.monitor, "relation": relation, "size": size }));
+        }
+        terminal.value(&json!({ "size": newest.head().size.get(), "told": values }));
+        // Somebody who saw the same is an answer; nobody who can tell is none.
+        let seen = told.iter().any(|told| matches!(told.heard, Ok(Heard::Consistent)));
+        Ok(if seen { Exit::YES } else { Exit::UNKNOWN })
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a light client remembers of a log, demands of it, and passes on.
 
-use std::path::PathBuf;
+use std::{error::Error as _, fmt, path::PathBuf};
 
 use clap::Args;
 use counterfoil_merkle::{
@@ -15,7 +15,7 @@ use super::{Opened, Terminal, report::History, terminal::shown};
 use crate::{
     file::{self, Access},
     fork::Sighting,
-    gossip::{Gossip, Heard},
+    gossip::{Gossip, GossipError, Heard},
     pin::{Held, PinError},
 };
 
@@ -86,12 +86,22 @@ impl Opened {
         }
     }
 
-    /// Tells those that are to hear of a checkpoint. Who is silent, or claims what he does not prove, is in nobody's way.
+    /// Tells those that are to hear of a checkpoint, and says on standard error what they answer. Who is silent, or claims
+    /// what he does not prove, is in nobody's way.
     ///
     /// # Errors
     /// [`PinError::Forked`] if somebody proves that the log signed two histories.
     pub async fn tell(&self, checkpoint: &SignedCheckpoint, terminal: &Terminal) -> anyhow::Result<()> {
+        for told in self.ask(checkpoint).await? {
+            terminal.note(format_args!("gossip: {}", shown(&told.to_string())));
+        }
+        Ok(())
+    }
+
+    /// As [`Opened::tell`], and gives the answers instead.
+    pub(super) async fn ask(&self, checkpoint: &SignedCheckpoint) -> anyhow::Result<Vec<Told>> {
         let key = &self.log.known().key;
+        let mut told = Vec::new();
         for monitor in &self.gossip {
             let mut heard = monitor.tell(checkpoint, key).await;
             // It cannot judge so large a tree yet; but perhaps a smaller one that was seen of this history.
@@ -101,28 +111,63 @@ impl Opened {
             {
                 heard = Ok(Heard::Forked(evidence));
             }
-            let said = match heard {
-                Ok(Heard::Forked(evidence)) => return Err(self.forked(*evidence)?.into()),
-                Ok(Heard::Consistent) => "has seen the same history".to_owned(),
-                Ok(Heard::Unknown { size }) => format!("has verified {size} entries and cannot tell yet"),
-                Ok(Heard::Unproven { reason: None }) => {
-                    "claims that the log signed another history, and proves nothing".to_owned()
-                }
-                Ok(Heard::Unproven { reason: Some(reason) }) => {
-                    format!("claims that the log signed another history; its proof does not hold: {reason}")
-                }
-                Err(error) => format!("cannot be asked: {:#}", anyhow::Error::from(error)),
-            };
-            terminal.note(format_args!("gossip: {}", shown(&format!("{monitor} {said}"))));
+            if let Ok(Heard::Forked(evidence)) = heard {
+                return Err(self.forked(*evidence).await?.into());
+            }
+            told.push(Told { monitor: monitor.to_string(), heard });
         }
-        Ok(())
+        Ok(told)
     }
 
-    /// Keeps evidence against the log; the error to end with.
-    pub(super) fn forked(&self, evidence: ForkEvidence) -> anyhow::Result<PinError> {
+    /// Hands evidence to those that are to hear of the log. Whether they take it is their affair.
+    async fn accuse(&self, evidence: &ForkEvidence) {
+        for monitor in &self.gossip {
+            // It is kept here in any case, and whoever asks this monitor later brings it again.
+            drop(monitor.accuse(evidence).await);
+        }
+    }
+
+    /// Keeps evidence against the log, and hands it to those that are to hear of it; the error to end with.
+    pub(super) async fn forked(&self, evidence: ForkEvidence) -> anyhow::Result<PinError> {
+        self.accuse(&evidence).await;
         match self.pin.convict(evidence)? {
             PinError::Forked { path: None, origin, evidence } => Ok(kept_here(origin, evidence)?),
             forked => Ok(forked),
+        }
+    }
+}
+
+/// What a monitor answered.
+#[derive(Debug)]
+pub(super) struct Told {
+    /// Which monitor.
+    pub(super) monitor: String,
+    /// What it said.
+    pub(super) heard: Result<Heard, GossipError>,
+}
+
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ", self.monitor)?;
+        match &self.heard {
+            Ok(Heard::Consistent) => write!(f, "has seen the same history"),
+            Ok(Heard::Unknown { size }) => write!(f, "has verified {size} entries and cannot tell yet"),
+            Ok(Heard::Forked(_)) => write!(f, "proves that the log signed another history"),
+            Ok(Heard::Unproven { reason: None }) => {
+                write!(f, "claims that the log signed another history, and proves nothing")
+            }
+            Ok(Heard::Unproven { reason: Some(reason) }) => {
+                write!(f, "claims that the log signed another history; its proof does not hold: {reason}")
+            }
+            Err(error) => {
+                write!(f, "cannot be asked: {error}")?;
+                let mut cause = error.source();
+                while let Some(deeper) = cause {
+                    write!(f, ": {deeper}")?;
+                    cause = deeper.source();
+                }
+                Ok(())
+            }
         }
     }
 }
