@@ -228,8 +228,13 @@ func (c *client) refuseTheRest(before int64) error {
 		return err
 	}
 	n := c.tree.N
+	// Another root, well-formed: what is not is refused for that.
 	spoiled := bytes.Clone(c.raw)
-	spoiled[bytes.LastIndex(spoiled, []byte("\n\n"))-2] ^= 1
+	if last := &spoiled[bytes.LastIndex(spoiled, []byte("\n\n"))-10]; *last == 'A' {
+		*last = 'B'
+	} else {
+		*last = 'A'
+	}
 	tries := []struct {
 		what string
 		body []byte
