@@ -24,8 +24,8 @@ use zeroize::Zeroizing;
 use super::{Exit, Terminal};
 use crate::{
     file::{self, Access},
+    gossip::Gossip,
     serve::serve,
-    source::{Api, Connection},
     witness::{
         config::{Config, LogConfig},
         handover, http,
@@ -212,9 +212,9 @@ fn tools(key: &Path) -> anyhow::Result<Tools> {
     })
 }
 
-fn monitor(url: &str, authorities: Option<&Path>) -> anyhow::Result<Api> {
+fn monitor(url: &str, authorities: Option<&Path>) -> anyhow::Result<Gossip> {
     let authorities = authorities.map(|path| file::read(path, CA_BYTES_MAX)).transpose()?;
-    Ok(Api::new(url, &Connection { authorities, ..Connection::default() })?)
+    Ok(Gossip::new(url, authorities)?)
 }
 
 /// Reads configuration and lists again on SIGHUP, and watches what is new in them. Never ends.

@@ -114,8 +114,10 @@ impl Slot {
 
     /// Keeps evidence that was checked; from then on the log is cosigned no more.
     pub async fn convict(self: &Arc<Self>, evidence: ForkEvidence) -> Result<(), Refusal> {
-        let kept = self.alone(move |slot, state| slot.keep_evidence(state, &evidence)).await;
-        kept.and_then(Result::ok).ok_or(Refusal::Storage)
+        let keep = move |slot: &Self, state: &mut State| {
+            slot.keep_evidence(state, &evidence).map_err(|error| slot.stop(&error))
+        };
+        self.alone(keep).await.unwrap_or(Err(Refusal::Storage))
     }
 
     /// The refused notes that nobody else has, with their ids.

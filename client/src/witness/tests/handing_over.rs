@@ -7,13 +7,10 @@ use counterfoil_merkle::{Hash, evidence::ForkEvidence};
 use tokio::{net::TcpListener, sync::mpsc};
 
 use super::{tree::Tree, *};
-use crate::{
-    source::{Api, Connection},
-    witness::handover,
-};
+use crate::{gossip::Gossip, witness::handover};
 
 /// A monitor that answers as it is told to, the last answer for ever, and passes on what it heard.
-async fn monitor(answers: Vec<(StatusCode, String)>) -> (Api, mpsc::UnboundedReceiver<String>) {
+async fn monitor(answers: Vec<(StatusCode, String)>) -> (Gossip, mpsc::UnboundedReceiver<String>) {
     let (heard, hears) = mpsc::unbounded_channel();
     let answers = Arc::new(Mutex::new(VecDeque::from(answers)));
     let gossip = async move |body: String| {
@@ -22,15 +19,14 @@ async fn monitor(answers: Vec<(StatusCode, String)>) -> (Api, mpsc::UnboundedRec
         if answers.len() > 1 { answers.pop_front().unwrap() } else { answers[0].clone() }
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let api =
-        Api::new(&format!("http://{}", listener.local_addr().unwrap()), &Connection::default()).unwrap();
+    let gossips = Gossip::new(&format!("http://{}", listener.local_addr().unwrap()), None).unwrap();
     let router = Router::new().route("/v1/gossip", post(gossip));
     tokio::spawn(async move { axum::serve(listener, router).await });
-    (api, hears)
+    (gossips, hears)
 }
 
 fn says(relation: &str) -> (StatusCode, String) {
-    (StatusCode::OK, format!("{{\"relation\":{relation:?},\"more\":1}}"))
+    (StatusCode::OK, format!("{{\"relation\":{relation:?},\"size\":7,\"more\":1}}"))
 }
 
 /// A witness that has cosigned size 5 and refused 9.
@@ -60,8 +56,8 @@ async fn the_monitor_hears_of_it_in_the_end() {
     let mut answers: Vec<_> = failing.map(|status| (status, String::new())).into();
     answers.push((StatusCode::OK, "<html>".to_owned()));
     answers.push(says("unknown"));
-    let (api, mut hears) = monitor(answers).await;
-    let task = tokio::spawn(handover::run(Arc::clone(&witness), api.clone()));
+    let (monitor, mut hears) = monitor(answers).await;
+    let task = tokio::spawn(handover::run(Arc::clone(&witness), monitor.clone()));
     for _ in 0..4 {
         assert_eq!(hears.recv().await.unwrap(), tree.forked(3, 9).checkpoint(9).to_string());
         add(&witness, &tree.request(5, 5)).await.unwrap();
@@ -76,7 +72,7 @@ async fn the_monitor_hears_of_it_in_the_end() {
     drop(witness);
 
     let witness = home.up();
-    let task = tokio::spawn(handover::run(Arc::clone(&witness), api));
+    let task = tokio::spawn(handover::run(Arc::clone(&witness), monitor));
     add(&witness, &tree.forked(3, 11).request(5, 11)).await.unwrap_err();
     assert_eq!(hears.recv().await.unwrap(), tree.forked(3, 11).checkpoint(11).to_string());
     until(&witness, |view| view.waiting == 0).await;
@@ -88,8 +84,8 @@ async fn the_monitor_hears_of_it_in_the_end() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_monitor_clears_is_forgotten() {
     let (home, witness, tree) = suspicious().await;
-    let (api, mut hears) = monitor(vec![says("consistent")]).await;
-    let task = tokio::spawn(handover::run(Arc::clone(&witness), api));
+    let (monitor, mut hears) = monitor(vec![says("consistent")]).await;
+    let task = tokio::spawn(handover::run(Arc::clone(&witness), monitor));
     hears.recv().await.unwrap();
     until(&witness, |view| view.refused == 0).await;
     assert_eq!(files(&home.log().join("refused")).len(), 0);
@@ -105,11 +101,11 @@ async fn the_monitors_evidence_counts_if_it_proves() {
     let good = ForkEvidence::same_size(tree.checkpoint(9), tree.forked(3, 9).checkpoint(9)).to_string();
     let rubbish = ForkEvidence::same_size(tree.checkpoint(9), tree.checkpoint(9)).to_string();
     let with = |evidence: &str| {
-        let answer = serde_json::json!({ "relation": "inconsistent", "evidence": evidence });
+        let answer = serde_json::json!({ "relation": "inconsistent", "size": 7, "evidence": evidence });
         (StatusCode::OK, answer.to_string())
     };
-    let (api, mut hears) = monitor(vec![with(&rubbish), with("?"), with(&good)]).await;
-    let task = tokio::spawn(handover::run(Arc::clone(&witness), api));
+    let (monitor, mut hears) = monitor(vec![with(&rubbish), with("?"), with(&good)]).await;
+    let task = tokio::spawn(handover::run(Arc::clone(&witness), monitor));
     for new in [10, 11] {
         hears.recv().await.unwrap();
         until(&witness, |view| view.waiting == 0).await;
