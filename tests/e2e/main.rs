@@ -15,6 +15,7 @@ mod light;
 mod monitor;
 mod recovery;
 mod timeouts;
+mod witness;
 mod witnessed;
 
 use counterfoil_tests::Programs;

@@ -4,10 +4,14 @@ pub mod audit;
 pub mod deployment;
 pub mod http;
 pub mod person;
+pub mod served_witness;
+pub mod signed_tree;
 pub mod witness;
 
 pub use counterfoil_client::load::Issuing;
 pub use deployment::{Deployment, Programs, Run};
 pub use http::{Http, Reply};
 pub use person::Person;
+pub use served_witness::ServedWitness;
+pub use signed_tree::SignedTree;
 pub use witness::{Manner, Witness};
