@@ -57,9 +57,11 @@ impl Submitter {
             let body = Bytes::from(envelope.to_json());
             let sent = self.api.post("v1/receipts", "application/json", body, ANSWER_BYTES_MAX).await;
             let (failed, wait) = match sent {
-                Ok(reply) if matches!(reply.status, 200..=202) => {
-                    return self.believe(&reply.body, envelope);
-                }
+                Ok(reply) if matches!(reply.status, 200..=202) => match self.believe(&reply.body, envelope) {
+                    // Its witnesses are slow: asked again, the log waits for them again.
+                    Err(failed) if failed.is_temporary() => (failed, reply.retry_after),
+                    believed => return believed,
+                },
                 Ok(reply) => match refusal(&reply) {
                     Some(problem) => return Ok(Outcome::Refused(problem)),
                     None => (SubmitError::status(&reply), reply.retry_after),
@@ -81,17 +83,20 @@ impl Submitter {
         loop {
             let open: Vec<usize> = (0..envelopes.len()).filter(|&n| outcomes[n].is_none()).collect();
             let (failed, wait) = match self.send_batch(envelopes, &open).await {
-                Ok(reply) if reply.status == 200 => {
+                Ok(reply) if matches!(reply.status, 200 | 202) => {
                     let lines = self.read_batch(&reply.body, envelopes, &open)?;
                     let mut failed = None;
                     for (n, line) in open.into_iter().zip(lines) {
                         match line {
-                            Outcome::Refused(problem) if problem.is_temporary() => failed = Some(problem),
-                            outcome => outcomes[n] = Some(outcome),
+                            Ok(Outcome::Refused(problem)) if problem.is_temporary() => {
+                                failed = Some(SubmitError::Busy(problem));
+                            }
+                            Err(error) if error.is_temporary() => failed = Some(error),
+                            line => outcomes[n] = Some(line?),
                         }
                     }
-                    let Some(problem) = failed else { return Ok(outcomes.into_iter().flatten().collect()) };
-                    (SubmitError::Busy(problem), reply.retry_after)
+                    let Some(failed) = failed else { return Ok(outcomes.into_iter().flatten().collect()) };
+                    (failed, reply.retry_after)
                 }
                 Ok(reply) => (SubmitError::status(&reply), reply.retry_after),
                 Err(error) => (SubmitError::Source(error), None),
@@ -120,14 +125,14 @@ impl Submitter {
         body: &[u8],
         envelopes: &[Envelope],
         open: &[usize],
-    ) -> Result<Vec<Outcome>, SubmitError> {
+    ) -> Result<Vec<Result<Outcome, SubmitError>>, SubmitError> {
         let lines: Vec<&[u8]> = body.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()).collect();
         if lines.len() != open.len() {
             return Err(SubmitError::Lines { sent: open.len(), got: lines.len() });
         }
         let refused = |line| serde_json::from_slice(line).map(|Refusal { error }| Outcome::Refused(error));
         let read = |(&n, line)| refused(line).or_else(|_| self.believe(line, &envelopes[n]));
-        open.iter().zip(lines).map(read).collect()
+        Ok(open.iter().zip(lines).map(read).collect())
     }
 
     fn believe(&self, answer: &[u8], envelope: &Envelope) -> Result<Outcome, SubmitError> {
@@ -195,7 +200,7 @@ impl SubmitError {
         match self {
             Self::Source(error) => error.is_temporary(),
             Self::Status { status, .. } => matches!(status, 429 | 500..),
-            Self::Busy(_) => true,
+            Self::Busy(_) | Self::Answer(AnswerError::NotPublished) => true,
             Self::Json(_) | Self::Lines { .. } | Self::Answer(_) => false,
         }
     }

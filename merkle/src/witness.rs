@@ -16,6 +16,9 @@ pub const ADD_CHECKPOINT: &str = "add-checkpoint";
 /// The media type of a 409 that tells the size which the witness has cosigned.
 pub const SIZE_MEDIA_TYPE: &str = "text/x.tlog.size";
 
+/// How far the clocks of a log and of a witness may be apart, in seconds: beyond that one contradicts the other.
+pub const SKEW_S_MAX: u64 = 600;
+
 /// The most lines of a proof, whatever it proves.
 pub const PROOF_LINES_MAX: usize = 63;
 

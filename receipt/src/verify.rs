@@ -3,8 +3,10 @@
 //! There is no single tick. A [`Report`] keeps apart who signed, that it was logged, when, who witnessed it, and what the
 //! contents are; [`Report::failures`] names what does not hold.
 
+pub mod bounds;
 mod failure;
 
+pub use bounds::{Bound, Bounds, ClockError};
 pub use failure::{Failure, Part};
 
 use counterfoil_merkle::{
@@ -55,6 +57,8 @@ pub struct Report {
     pub checkpoint: Result<Accepted, PolicyError>,
     /// When it was logged.
     pub time: TimeCheck,
+    /// What witnesses' times say of that.
+    pub bounds: Bounds,
     /// What the contents are.
     pub contents: ContentsCheck,
 }
@@ -140,6 +144,8 @@ pub fn verify(bundle: &Bundle, trust: &Trust, contents: Option<Contents<'_>>) ->
     let leaf = bundle.leaf();
     let statement = check_statement(bundle, unverified.origin.as_str());
     let checkpoint = trust.policy.check(signed);
+    // Against the root as it stands, so that a bad checkpoint does not hide a good proof or the other way round.
+    let inclusion = bundle.proof.proof().verify(leaf, unverified.head.root);
     Report {
         leaf,
         index: bundle.proof.index(),
@@ -147,8 +153,8 @@ pub fn verify(bundle: &Bundle, trust: &Trust, contents: Option<Contents<'_>>) ->
         head: unverified.head,
         issuer: check_issuer(&bundle.entry, trust),
         issuer_demanded: !trust.issuers.is_empty(),
-        // Against the root as it stands, so that a bad checkpoint does not hide a good proof or the other way round.
-        inclusion: bundle.proof.proof().verify(leaf, unverified.head.root),
+        bounds: Bounds::of(&inclusion, &checkpoint),
+        inclusion,
         time: check_time(&bundle.entry, trust, &checkpoint),
         contents: check_contents(&statement, bundle.entry.id, contents),
         entry: bundle.entry.clone(),

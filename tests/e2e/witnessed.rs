@@ -1,6 +1,7 @@
 //! Tree heads that witnesses cosign before anybody sees them: what waits for them, what does not, and what a witness can
 //! and cannot do to a log.
 
+mod clocks;
 mod crash;
 mod forks;
 

@@ -2,11 +2,20 @@
 
 use std::path::PathBuf;
 
+use anyhow::Context as _;
 use clap::Args;
-use counterfoil_receipt::verify::verify;
+use counterfoil_merkle::LeafIndex;
+use counterfoil_receipt::{
+    bundle::{BUNDLE_BYTES_MAX, Bundle},
+    verify::verify,
+};
+use serde::Deserialize;
 
-use super::{Exit, LogArgs, MemoryArgs, Terminal, place::Place, report};
-use crate::file::{self, Access};
+use super::{Exit, LogArgs, MemoryArgs, No, Terminal, place::Place, report};
+use crate::{
+    file::{self, Access},
+    log::Log,
+};
 
 /// Fetch a receipt's bundle and verify it.
 #[derive(Args, Debug)]
@@ -24,13 +33,21 @@ pub(super) struct Get {
     /// Where to put the bundle, `-` for standard output; `<id>.counterfoil.json` by default.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+
+    /// Fetch the clock records around it too, whose witnesses' times bound its own, and put their bundles beside it.
+    #[arg(long)]
+    clock_records: bool,
 }
 
 impl Get {
     pub(super) async fn run(self, terminal: &Terminal) -> anyhow::Result<Exit> {
         let mut opened = self.log.open(&self.memory, 2)?;
         let bundle = self.place.fetch(&opened.log).await?;
-        let report = verify(&bundle, &opened.log.known().trust()?, None);
+        let trust = opened.log.known().trust()?;
+        let mut report = verify(&bundle, &trust, None);
+        let records =
+            if self.clock_records { clocks_around(&opened.log, report.index).await? } else { Vec::new() };
+        report.bound_by(&records, &trust);
         let history = opened.history(&bundle, &report, terminal).await;
         let exit = history.exit(&report);
         if self.output.as_deref().is_some_and(|output| output.as_os_str() == "-") {
@@ -43,6 +60,27 @@ impl Get {
         file::replace(&path, bundle.to_json().as_bytes(), Access::Public)?;
         report::print(&report, &history, terminal);
         terminal.line(format_args!("bundle: {}", path.display()));
+        for record in records {
+            let path = path.with_file_name(format!("clock-{}.counterfoil.json", record.proof.index()));
+            file::replace(&path, record.to_json().as_bytes(), Access::Public)?;
+            terminal.line(format_args!("clock record: {}", path.display()));
+        }
         Ok(exit)
     }
+}
+
+/// The clock records before and after an entry, as the log gives them. Nothing is checked but their form.
+async fn clocks_around(log: &Log, index: LeafIndex) -> anyhow::Result<Vec<Bundle>> {
+    let api = log.source().api().context("a directory does not find clock records; that takes a server")?;
+    let found = api.find(&format!("v1/clocks?index={index}"), 2 * BUNDLE_BYTES_MAX + 64).await?;
+    let found = found.ok_or_else(|| No("the log does not give clock records".to_owned()))?;
+    let found: Clocks = serde_json::from_slice(&found).context("the log's answer for clock records")?;
+    let records = [found.before, found.after].into_iter().flatten();
+    records.map(|record| Ok(Bundle::parse(record.to_string().as_bytes())?)).collect()
+}
+
+#[derive(Deserialize)]
+struct Clocks {
+    before: Option<serde_json::Value>,
+    after: Option<serde_json::Value>,
 }

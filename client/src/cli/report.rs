@@ -1,12 +1,12 @@
 //! What verifying a bundle showed, for people and for programs: each claim apart, never one tick.
 
-use counterfoil_merkle::policy::Accepted;
+use counterfoil_merkle::{LeafIndex, policy::Accepted};
 use counterfoil_receipt::{
     Statement,
     bundle::BundleError,
     commitment::{Checked, Finding},
     statement::{Predicate, Receipt},
-    verify::{ContentsCheck, IssuerCheck, Report, StatementCheck, TimeCheck},
+    verify::{Bound, Bounds, ContentsCheck, IssuerCheck, Report, StatementCheck, TimeCheck},
 };
 use serde_json::{Value, json};
 
@@ -101,6 +101,7 @@ pub(super) fn print(report: &Report, history: &History, terminal: &Terminal) {
     say("issuer", issuer(report));
     say("logged", logged(report));
     say("time", time(report));
+    say("bounds", bounds(&report.bounds));
     say("witnessed", witnessed(&report.checkpoint));
     say("history", history.text());
     for (claim, text) in contents(&report.contents) {
@@ -207,6 +208,20 @@ fn time(report: &Report) -> (Tone, String) {
     }
 }
 
+/// Between which times of witnesses the entry was appended.
+fn bounds(bounds: &Bounds) -> (Tone, String) {
+    let said = |side: &str, bound: &Option<Bound>| {
+        let Bound { witness, time_s, record } = bound.as_ref()?;
+        let from = record.map_or_else(|| "its own checkpoint".to_owned(), |index| format!("record {index}"));
+        Some(format!("{side} {} ({}, {from})", moment_s(*time_s), shown(witness.as_str())))
+    };
+    let sides = [said("not before", &bounds.not_before), said("not after", &bounds.not_after)];
+    match sides.into_iter().flatten().collect::<Vec<_>>().join(", ") {
+        none if none.is_empty() => (Tone::Dim, "none from witnesses that you listed".to_owned()),
+        some => (Tone::Good, some),
+    }
+}
+
 fn witnessed<E>(checkpoint: &Result<Accepted, E>) -> (Tone, String) {
     let Ok(accepted) = checkpoint else { return (Tone::Dim, "not known".to_owned()) };
     if accepted.witnesses.is_empty() {
@@ -291,11 +306,20 @@ fn value(report: &Report, history: &History) -> Value {
             "root": report.head.root.to_string(),
             "included": report.inclusion.is_ok(), "checkpoint_accepted": report.checkpoint.is_ok(),
         },
-        "time": { "at": report.entry.at.millis(), "status": time, "clock": clock },
+        "time": {
+            "at": report.entry.at.millis(), "status": time, "clock": clock,
+            "not_before": bound(&report.bounds.not_before), "not_after": bound(&report.bounds.not_after),
+        },
         "witnesses": witnesses,
         "history": history.value(),
         "contents": contents_value(&report.contents),
         "follow_ups": "not looked up offline",
+    })
+}
+
+fn bound(bound: &Option<Bound>) -> Value {
+    bound.as_ref().map_or(Value::Null, |Bound { witness, time_s, record }| {
+        json!({ "witness": witness.as_str(), "time": time_s, "record": record.map(LeafIndex::get) })
     })
 }
 

@@ -16,7 +16,7 @@ use counterfoil_receipt::{
 };
 
 use super::{
-    Exit, LogArgs, MemoryArgs, Opened, Terminal,
+    Exit, LogArgs, MemoryArgs, No, Opened, Terminal,
     report::{self, History},
     target::contexts,
 };
@@ -43,6 +43,11 @@ pub(super) struct Verify {
     /// The key of the log's clock, to go with --log-key.
     #[arg(long, value_name = "VKEY", requires = "log_key")]
     clock: Option<VerifierKey>,
+
+    /// The bundle of a clock record of the same log: witnesses' times that bound this record's own, from below if it was
+    /// appended before, from above if after. May be repeated; `get --clock-records` fetches them.
+    #[arg(long, value_name = "BUNDLE")]
+    clock_record: Vec<PathBuf>,
 
     /// The openings that came with the receipt.
     #[arg(long, value_name = "FILE")]
@@ -104,7 +109,12 @@ impl Verify {
                 return Ok(Exit::NO);
             }
         };
-        let report = verify(&bundle, &trust, contents);
+        let mut report = verify(&bundle, &trust, contents);
+        for path in &self.clock_record {
+            let record = Bundle::parse(&file::read(path, BUNDLE_BYTES_MAX)?);
+            let record = record.map_err(|malformed| No(format!("{}: {malformed}", path.display())))?;
+            report.bound_by(&[record], &trust);
+        }
         let history = match &mut opened {
             Some(opened) => opened.history(&bundle, &report, terminal).await,
             None => admitted(&report),

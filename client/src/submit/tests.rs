@@ -66,6 +66,32 @@ async fn busy_logs_are_asked_again() {
     assert_eq!(sent.lock().unwrap().len(), 2);
 }
 
+/// A receipt that waits for the log's witnesses is sent again, which is harmless, until its proof comes; alone and in a batch.
+#[tokio::test]
+async fn what_is_not_published_yet_is_asked_for_again() {
+    let envelopes: Vec<_> = (0..2).map(testlog::envelope).collect();
+    let answer = |n: usize| testlog::answer(&envelopes[n], n as u64);
+    let pending = |n: usize| {
+        let mut pending = answer(n);
+        pending.as_object_mut().unwrap().remove("proof");
+        pending
+    };
+    let (api, sent) = server(vec![(202, pending(0).to_string()), (200, answer(0).to_string())]).await;
+    let outcome = submitter(api, 1).append(&envelopes[0]).await.unwrap();
+    assert!(matches!(outcome, Outcome::Logged(logged) if logged.index.get() == 0));
+    assert_eq!(sent.lock().unwrap().len(), 2);
+
+    let lines = format!("{}\n{}\n", answer(0), pending(1));
+    let (api, sent) = server(vec![(202, lines), (200, format!("{}\n", answer(1)))]).await;
+    let outcomes = submitter(api, 1).append_batch(&envelopes).await.unwrap();
+    assert_eq!(outcomes.len(), 2);
+    assert_eq!(sent.lock().unwrap()[1], envelopes[1].to_json() + "\n", "only what is missing");
+
+    let (api, _) = server(vec![(202, pending(0).to_string())]).await;
+    let given_up = submitter(api, 0).append(&envelopes[0]).await.unwrap_err();
+    assert!(matches!(given_up, SubmitError::Answer(AnswerError::NotPublished)) && given_up.is_silence());
+}
+
 /// What the log does not take is not sent again; what does not hold is no answer.
 #[tokio::test]
 async fn refusals_are_final_and_lies_are_named() {

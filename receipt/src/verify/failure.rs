@@ -1,8 +1,8 @@
 //! What does not hold about a bundle, and in which part of it.
 
-use counterfoil_merkle::{policy::PolicyError, proof::ProofError};
+use counterfoil_merkle::{LeafIndex, policy::PolicyError, proof::ProofError};
 
-use super::{ContentsCheck, IssuerCheck, Report, StatementCheck, TimeCheck};
+use super::{Bound, ClockError, ContentsCheck, IssuerCheck, Report, StatementCheck, TimeCheck};
 use crate::{
     Id, Timestamp,
     code::codes,
@@ -83,6 +83,34 @@ pub enum Failure {
         /// The checkpoint's.
         clock_s: u64,
     },
+    /// The entry is dated before a witness' time that came before it.
+    #[error(
+        "the entry is dated {at_s}, and was not appended before {}, by the clock of {}",
+        bound.time_s,
+        bound.witness
+    )]
+    BeforeBound {
+        /// The entry's time in seconds.
+        at_s: u64,
+        /// What bounds it.
+        bound: Bound,
+    },
+    /// The entry is dated after a witness saw it.
+    #[error("the entry is dated {at_s}, and was there at {}, by the clock of {}", bound.time_s, bound.witness)]
+    AfterBound {
+        /// The entry's time in seconds.
+        at_s: u64,
+        /// What bounds it.
+        bound: Bound,
+    },
+    /// A clock record that was given says nothing of the entry's time.
+    #[error("clock record {index}: {reason}")]
+    ClockRecord {
+        /// Its index, going by its proof.
+        index: LeafIndex,
+        /// Why.
+        reason: ClockError,
+    },
     /// The openings are those of another record.
     #[error("the openings are those of record {openings}")]
     OtherOpenings {
@@ -123,7 +151,11 @@ impl Failure {
             }
             Self::Inclusion(_) => Part::Proof,
             Self::Checkpoint(_) => Part::Checkpoint,
-            Self::NoClock | Self::AfterCheckpoint { .. } => Part::Time,
+            Self::NoClock
+            | Self::AfterCheckpoint { .. }
+            | Self::BeforeBound { .. }
+            | Self::AfterBound { .. }
+            | Self::ClockRecord { .. } => Part::Time,
             Self::OtherOpenings { .. } | Self::NoStatement | Self::Contents { .. } => Part::Contents,
         }
     }
@@ -149,6 +181,7 @@ impl Report {
                 failures.push(Failure::AfterCheckpoint { at_s: self.entry.at.seconds(), clock_s });
             }
         }
+        failures.extend(self.bounds.failures(self.entry.at.seconds()));
         match &self.contents {
             ContentsCheck::NotGiven => {}
             ContentsCheck::OtherRecord { openings } => {

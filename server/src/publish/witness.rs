@@ -10,7 +10,7 @@ use counterfoil_merkle::{
     checkpoint::SignedCheckpoint,
     key::VerifierKey,
     note::SignatureLine,
-    witness::{AddCheckpoint, Answer},
+    witness::{AddCheckpoint, Answer, SKEW_S_MAX},
 };
 
 /// How long a witness that failed once is left alone; twice as long each time.
@@ -27,9 +27,6 @@ const CATCH_UPS_MAX: u32 = 2;
 
 /// How often at most a witness that refuses is asked what it saw of us.
 const LOOK_PERIOD: Duration = Duration::from_secs(60);
-
-/// How far a witness' clock may be from ours, in seconds. A time beyond that would make readers doubt the checkpoint.
-const SKEW_S_MAX: u64 = 600;
 
 /// A signed head on its way to publication.
 #[derive(Clone, Debug)]
@@ -71,7 +68,7 @@ pub enum Failure {
     Conflict,
     /// It does not cosign with the key of the policy, or not this checkpoint.
     Signature,
-    /// Its clock is far from ours.
+    /// Its clock is far from ours: such a time would make readers doubt the checkpoint.
     Time,
     /// The proof for it cannot be made.
     Proof,
