@@ -14,7 +14,6 @@
 //! the others are told meanwhile that it has missed something. So a dead sink cannot stop a monitor, nor can a log or its
 //! issuers by making much noise; and nobody misses anything without being told so.
 
-pub mod address;
 pub mod cursor;
 pub mod deliver;
 pub mod episode;

@@ -74,10 +74,7 @@ impl Delivery {
                         }
                         break;
                     }
-                    stopped = stop.wait_for(|stop| *stop) => {
-                        drop(stopped);
-                        return;
-                    }
+                    () = stopped(&mut stop) => return,
                 }
             }
         }
@@ -150,6 +147,12 @@ impl Delivery {
             warn!(sink = name, reason = error.reason, "the heartbeat could not be sent");
         }
     }
+}
+
+/// Waits until it is time to stop.
+pub async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // Whoever could say so is gone: that says so too.
+    drop(stop.wait_for(|stop| *stop).await);
 }
 
 /// Waits until then; without a time, for ever.

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, HashSet};
 use counterfoil_merkle::Hash;
 use counterfoil_receipt::{
     Timestamp,
-    audit::{Class, Code, Place, Report, report::FINDINGS_PER_CODE_MAX},
+    audit::{Class, Code, Finding, Place, Report, report::FINDINGS_PER_CODE_MAX},
 };
 
 use super::message::{Alert, Event, cut};
@@ -45,35 +45,17 @@ pub struct Found {
 }
 
 impl Found {
-    /// What an audit or a rule found. `vantages` are the names of the places that the log is looked at from.
-    pub fn new(
-        finding: &counterfoil_receipt::audit::Finding,
-        rule: Option<String>,
-        vantages: &[String],
-    ) -> Self {
+    /// What an audit or a rule found.
+    pub fn new(finding: &Finding, rule: Option<String>) -> Self {
         let class = finding.class();
         let for_good = class == Class::Fork || matches!(finding.place, Place::Entry(_));
-        Self {
-            class,
-            code: finding.code.to_string(),
-            place: lasting_place(class, finding.place, &finding.message, vantages),
-            rule,
-            for_good,
-            message: finding.message.clone(),
-        }
-    }
-}
-
-/// The part of a place that stays the same while what was found there lasts.
-fn lasting_place(class: Class, place: Place, message: &str, vantages: &[String]) -> String {
-    let said_by =
-        |name: &&String| message.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with([' ', ':']));
-    match (class, place) {
-        // Another file is missing each time, or the size is another: it is one outage.
-        (Class::Stale | Class::Unavailable, _) => {
-            vantages.iter().find(said_by).cloned().unwrap_or_else(|| "log".to_owned())
-        }
-        (_, place) => place.to_string(),
+        let place = match finding.place {
+            // Another file is missing each time, or the size is another: it is one outage.
+            Place::Checkpoint(_) | Place::Entry(_) | Place::Tile(_) if passes(class) => Place::Log,
+            place => place,
+        };
+        let (code, place) = (finding.code.to_string(), place.to_string());
+        Self { class, code, place, rule, for_good, message: finding.message.clone() }
     }
 }
 

@@ -14,7 +14,7 @@ fn at(millis: u64) -> Timestamp {
 fn found(index: u64) -> Found {
     let place = Place::Entry(LeafIndex::new(index).unwrap());
     let finding = Finding { code: Code::EntryDiffers, place, message: "x".repeat(300) };
-    Found::new(&finding, None, &[])
+    Found::new(&finding, None)
 }
 
 fn open(directory: &Path, sinks: &[(&str, &[Class])], bytes_max: u64) -> Result<Alerts, OpenError> {

@@ -6,7 +6,9 @@ use std::{
     time::Duration,
 };
 
-use counterfoil_merkle::{LeafIndex, TreeHead, TreeSize, key::VerifierKey, policy::Policy};
+use counterfoil_merkle::{
+    LeafIndex, TreeHead, TreeSize, evidence::ForkEvidence, key::VerifierKey, policy::Policy,
+};
 use counterfoil_receipt::{
     Timestamp,
     audit::{ClockLine, Code, Finding, Ids, Place, Report},
@@ -192,6 +194,16 @@ impl Monitor {
     /// Entries and statements, if they are kept.
     pub(super) const fn kept(&self) -> Option<&Kept> {
         self.kept.as_ref()
+    }
+
+    /// Files evidence that somebody else has, if it proves a fork of this log and is new: rounds report it from then on.
+    pub fn believe(&mut self, evidence: &ForkEvidence) -> Result<(), StateError> {
+        let heads = [evidence.a(), evidence.b()].map(|note| note.unverified().head);
+        let known = self.forks.proven().iter().any(|proven| proven.heads == heads);
+        if !known && evidence.verify(&self.log).is_ok() {
+            self.forks.add(evidence)?;
+        }
+        Ok(())
     }
 
     /// What the monitor knows, from now on: a new value whenever it has kept something new.

@@ -30,8 +30,7 @@ impl Memory {
     fn round(&mut self, found: &[(Code, Place, &str)], now_ms: u64) -> Vec<(Event, String)> {
         let mut report = Report::new();
         found.iter().for_each(|(code, place, message)| report.push(*code, *place, message));
-        let vantages = ["log".to_owned(), "mirror".to_owned()];
-        let found = |finding: &Finding| Found::new(finding, None, &vantages);
+        let found = |finding: &Finding| Found::new(finding, None);
         let found: Vec<_> = report.findings().iter().map(found).collect();
         let mut told = Vec::new();
         let known = |id| self.queue.iter().any(|alert| alert.event == Event::Finding && alert.id == id);
@@ -122,18 +121,9 @@ fn outages_are_told_once_they_have_lasted() {
     assert_eq!(memory.queue.last().unwrap().id, alert.id);
 }
 
-/// Each vantage point has outages of its own; which tile is missing does not matter.
+/// Which tile is missing does not matter: it is one outage.
 #[test]
-fn outages_are_told_apart_by_vantage_point() {
-    let mut memory = Memory::default();
-    let code = Code::CheckpointUnavailable;
-    let (log, mirror) =
-        ((code, Place::Log, "log: no answer"), (code, Place::Log, "mirror shows no checkpoint"));
-    memory.round(&[log, mirror], 0);
-    assert_eq!(memory.round(&[log, mirror], OUTAGE_MS).len(), 2);
-    assert_eq!(memory.round(&[mirror], OUTAGE_MS + 1), told(Event::Cleared, code));
-    assert_eq!(memory.queue.last().unwrap().place, "log");
-
+fn an_outage_is_not_one_of_each_tile() {
     let mut memory = Memory::default();
     let tile = |path: &str| (Code::TileUnavailable, Place::Tile(path.parse().unwrap()), "not there");
     assert_eq!(memory.round(&[tile("tile/0/000"), tile("tile/0/001")], 0), []);

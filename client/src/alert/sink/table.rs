@@ -9,10 +9,10 @@ use std::{
 use counterfoil_receipt::{Timestamp, audit::Class};
 use serde::Deserialize;
 
-use super::{Hook, Lines, Secret, Sink, Way, Webhook, webhook::Guarded};
+use super::{Hook, Lines, Secret, Sink, Way, Webhook};
 use crate::{
-    alert::address::{Network, Reachable},
     file,
+    outbound::{Guarded, Network, Reachable},
 };
 
 const NAME_BYTES_MAX: usize = 64;

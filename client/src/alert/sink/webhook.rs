@@ -1,18 +1,18 @@
 //! An address that messages are posted to, signed as Standard Webhooks 1.0.0 says: HMAC-SHA256 over id, time and body.
 
-use std::{error::Error, fmt, path::Path, time::Duration};
+use std::{fmt, path::Path, time::Duration};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use counterfoil_receipt::Timestamp;
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use reqwest::{Certificate, Client, Url, header, redirect};
+use reqwest::{Client, Url, header};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use super::{Message, TellError};
 use crate::{
-    alert::address::Reachable,
     file::{self, FileError},
+    outbound::{Guarded, chain},
 };
 
 const SECRET_BYTES_MAX: usize = 4096;
@@ -38,15 +38,7 @@ impl Secret {
     /// Reads a secret from a file that its owner alone can read.
     pub fn read(path: &Path) -> Result<Self, String> {
         let failed = |error: FileError| format!("{error}: {}", error.source);
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt as _;
-            let readable = |mode: u32| mode & 0o077 != 0;
-            if std::fs::metadata(path).is_ok_and(|file| readable(file.permissions().mode())) {
-                return Err(format!("{}: others can read it; chmod 600 it", path.display()));
-            }
-        }
-        let text = Zeroizing::new(file::read_text(path, SECRET_BYTES_MAX).map_err(failed)?);
+        let text = file::read_secret(path, SECRET_BYTES_MAX).map_err(failed)?;
         Self::parse(&text).map_err(|reason| format!("{}: {reason}", path.display()))
     }
 
@@ -71,57 +63,6 @@ pub struct Webhook {
     secret: Secret,
     client: Client,
     now: fn() -> Timestamp,
-}
-
-/// How a webhook may connect.
-#[derive(Clone, Debug, Default)]
-pub struct Guarded {
-    /// Which addresses it may connect to.
-    pub reachable: Reachable,
-    /// Whether it may do without TLS.
-    pub http: bool,
-    /// PEM of the certificates to trust, in place of the system's.
-    pub authorities: Option<Vec<u8>>,
-    /// How long one message may take.
-    pub timeout: Duration,
-}
-
-impl Guarded {
-    /// A client that connects to addresses that it may, follows no redirect, and asks no proxy.
-    ///
-    /// # Errors
-    /// What keeps the address from being used.
-    pub fn client(&self, url: &Url) -> Result<Client, String> {
-        match url.scheme() {
-            "https" => {}
-            "http" if self.http => {}
-            "http" => return Err("needs https, unless allow_http says otherwise".to_owned()),
-            scheme => return Err(format!("{scheme} is not https")),
-        }
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err("has a user's name or password in it".to_owned());
-        }
-        // A name is checked when it is resolved; an address is not resolved.
-        let host = url.host_str().ok_or("names no host")?.trim_start_matches('[').trim_end_matches(']');
-        if let Ok(address) = host.parse() {
-            self.reachable.check(address).map_err(|error| format!("{error} by allow_addresses"))?;
-        }
-        let builder = Client::builder()
-            .user_agent(concat!("counterfoil/", env!("CARGO_PKG_VERSION")))
-            .redirect(redirect::Policy::none())
-            .no_proxy()
-            .timeout(self.timeout)
-            .dns_resolver(self.reachable.clone());
-        let built = match &self.authorities {
-            Some(pem) => {
-                Certificate::from_pem_bundle(pem).and_then(|roots| builder.tls_certs_only(roots).build())
-            }
-            // Without roots, which nothing here needs; looking for the system's fails where there are none.
-            None if url.scheme() == "http" => builder.tls_certs_only([]).build(),
-            None => builder.build(),
-        };
-        built.map_err(|error| chain(&error))
-    }
 }
 
 impl Webhook {
@@ -161,20 +102,10 @@ impl Webhook {
     }
 }
 
-/// An error with its causes.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::outbound::Reachable;
 
     const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 

@@ -1,14 +1,20 @@
-//! Which addresses a program may be told to connect to, so that a name in a configuration, or whoever answers for it in
-//! the DNS, does not turn it against the machine and the network that it runs in.
+//! Connections that a configuration asks for, held to public addresses: a name, or whoever answers for it in the DNS, must
+//! not turn a program against the machine and the network that it runs in.
 
 use std::{
+    error::Error,
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     str::FromStr,
     sync::Arc,
+    time::Duration,
 };
 
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::{
+    Certificate, Client, Url,
+    dns::{Addrs, Name, Resolve, Resolving},
+    redirect,
+};
 
 /// A network: an address and how many of its first bits count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,6 +165,68 @@ fn special_v6(address: Ipv6Addr) -> Option<&'static str> {
         Network { address: network.into(), bits: *bits }.has(address.into())
     };
     TABLE.iter().find(within).map(|(_, _, what)| *what)
+}
+
+/// How to connect.
+#[derive(Clone, Debug, Default)]
+pub struct Guarded {
+    /// Which addresses it may connect to.
+    pub reachable: Reachable,
+    /// Whether it may do without TLS.
+    pub http: bool,
+    /// PEM of the certificates to trust, in place of the system's.
+    pub authorities: Option<Vec<u8>>,
+    /// How long one exchange may take.
+    pub timeout: Duration,
+}
+
+impl Guarded {
+    /// A client that connects to addresses that it may, follows no redirect, and asks no proxy.
+    ///
+    /// # Errors
+    /// What keeps the address from being used.
+    pub fn client(&self, url: &Url) -> Result<Client, String> {
+        match url.scheme() {
+            "https" => {}
+            "http" if self.http => {}
+            "http" => return Err("needs https, unless allow_http says otherwise".to_owned()),
+            scheme => return Err(format!("{scheme} is not https")),
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err("has a user's name or password in it".to_owned());
+        }
+        // A name is checked when it is resolved; an address is not resolved.
+        let host = url.host_str().ok_or("names no host")?.trim_start_matches('[').trim_end_matches(']');
+        if let Ok(address) = host.parse() {
+            self.reachable.check(address).map_err(|error| format!("{error} by allow_addresses"))?;
+        }
+        let builder = Client::builder()
+            .user_agent(concat!("counterfoil/", env!("CARGO_PKG_VERSION")))
+            .redirect(redirect::Policy::none())
+            .no_proxy()
+            .timeout(self.timeout)
+            .dns_resolver(self.reachable.clone());
+        let built = match &self.authorities {
+            Some(pem) => {
+                Certificate::from_pem_bundle(pem).and_then(|roots| builder.tls_certs_only(roots).build())
+            }
+            // Without roots, which nothing here needs; looking for the system's fails where there are none.
+            None if url.scheme() == "http" => builder.tls_certs_only([]).build(),
+            None => builder.build(),
+        };
+        built.map_err(|error| chain(&error))
+    }
+}
+
+/// An error with its causes.
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }
 
 #[cfg(test)]
