@@ -23,6 +23,7 @@ pub mod source;
 pub mod submit;
 #[cfg(test)]
 mod testlog;
+pub mod walk;
 pub mod watch;
 pub mod witness;
 

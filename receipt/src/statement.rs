@@ -34,7 +34,7 @@ pub use dispute::{Dispute, Ground};
 pub use enclosed::{Enclosed, OpenError};
 pub use epoch::{Epoch, Void};
 pub use erasure::Erasure;
-pub use frame::{Frame, Issuer, Nonce, Number, Numbering, Origin, StreamId};
+pub use frame::{Frame, FrameError, Issuer, Nonce, Number, Numbering, Origin, StreamId};
 pub use groups::{Group, GroupName, Sealable};
 pub use key::{Card, Key, Registration, Role};
 pub use kind::Kind;

@@ -51,7 +51,7 @@ pub struct Docket {
     matter: Matter,
     size: TreeSize,
     last: Option<Timestamp>,
-    pub(super) rules: Option<Rules>,
+    rules: Option<Rules>,
     pub(super) keys: Keys,
     tally: Tally,
     pub(super) records: Vec<Record>,
@@ -84,6 +84,16 @@ impl Docket {
     /// What it is about.
     pub const fn matter(&self) -> &Matter {
         &self.matter
+    }
+
+    /// The date of the last record.
+    pub const fn last(&self) -> Option<Timestamp> {
+        self.last
+    }
+
+    /// The rules in force.
+    pub const fn rules(&self) -> Option<&Rules> {
+        self.rules.as_ref()
     }
 
     /// The records that concern the matter, in index order.
@@ -131,6 +141,11 @@ impl Docket {
             self.places.insert(*leaf, self.records.len());
             self.records.push(record);
         }
+    }
+
+    /// Goes past a record that cannot be read, such as one of a kind from a later version.
+    pub fn pass(&mut self) {
+        self.size = self.size.next_index().size_through();
     }
 
     /// Whether a subject is the matter, which lies outside this log.
