@@ -19,11 +19,10 @@ use counterfoil_merkle::Hash;
 
 use crate::{
     entry::{Entry, EntryDraft},
-    envelope::{Envelope, EnvelopeError, Id, VerifiedEnvelope},
+    envelope::{Id, VerifiedEnvelope},
     key::PublicKey,
-    statement::{Kind, Origin, Statement, StatementError},
+    statement::{Kind, Statement},
     timestamp::Timestamp,
-    trust::{Issuers, Role},
 };
 
 /// A record to be judged: what its entry says of it, and its statement if that is there.
@@ -89,24 +88,7 @@ impl Pass {
     }
 }
 
-/// Who may write receipts.
-#[derive(Clone, Debug)]
-pub enum Admission {
-    /// Every key: each signature is checked, and that is all.
-    Open {
-        /// The log.
-        log: Origin,
-    },
-    /// Keys that are listed, while they are valid.
-    Registered {
-        /// The log.
-        log: Origin,
-        /// Who is listed.
-        issuers: Issuers,
-    },
-}
-
-/// A record that may enter, as the sequencer takes it.
+/// A record that may enter, as far as that was judged when it came; the sequencer judges it once more, at its place.
 #[derive(Clone, Debug)]
 pub struct Admitted {
     /// SHA-256 of what was signed, computed when the signature was checked.
@@ -119,100 +101,48 @@ pub struct Admitted {
     pub kind: Kind,
     /// The statement, byte for byte as it was signed.
     pub statement: Vec<u8>,
+    /// What it is judged by.
+    pub judged: Judged,
 }
 
-impl Admission {
-    /// Judges an envelope at the present time.
-    ///
-    /// The signature is checked before the statement is parsed. Costs one signature check, some 50 us.
-    pub fn admit(&self, envelope: Envelope, now: Timestamp) -> Result<Admitted, Refusal> {
-        self.check_issuer(envelope.key(), now)?;
-        let envelope = envelope.verify()?;
-        let statement = Statement::parse(&envelope)?;
-        let (log, meant) = (self.log(), &statement.frame.log);
-        if meant != log {
-            return Err(Refusal::OtherLog { log: log.clone(), meant: meant.clone() });
-        }
-        match statement.kind() {
-            Kind::Receipt => Ok(Admitted::new(envelope, &statement)),
-            kind => Err(Refusal::Kind { kind }),
-        }
-    }
-
-    /// The log's origin.
-    pub const fn log(&self) -> &Origin {
-        match self {
-            Self::Open { log } | Self::Registered { log, .. } => log,
-        }
-    }
-
-    fn check_issuer(&self, key: &PublicKey, now: Timestamp) -> Result<(), Refusal> {
-        let Self::Registered { issuers, .. } = self else { return Ok(()) };
-        let issuer = issuers.find(key).ok_or_else(|| Refusal::UnknownIssuer { key: key.clone() })?;
-        if !issuer.roles().is_empty() && !issuer.roles().contains(&Role::Issuer) {
-            return Err(Refusal::NotAnIssuer { name: issuer.name().to_owned() });
-        }
-        if !issuer.is_valid_at(now) {
-            return Err(Refusal::IssuerNotValid { name: issuer.name().to_owned(), now });
-        }
-        Ok(())
-    }
+/// What a record is judged by once more.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judged {
+    issuer: PublicKey,
+    kind: Kind,
+    /// None for plain receipts, of which only the issuer matters.
+    rest: Option<Box<(Statement, Chain)>>,
 }
 
 impl Admitted {
-    /// The record of an envelope whose statement was judged.
-    pub fn new(envelope: VerifiedEnvelope, statement: &Statement) -> Self {
-        let (id, draft) = (envelope.id(), EntryDraft::new(&envelope, statement));
-        let draft_digest = draft.digest();
-        let (kind, statement) = (statement.kind(), envelope.into_envelope().into_statement());
-        Self { id, draft, draft_digest, kind, statement }
+    /// The record of an envelope whose statement was read; `chain` is that of the statement, filled.
+    pub fn new(envelope: VerifiedEnvelope, statement: Statement, chain: Chain) -> Self {
+        let (id, draft) = (envelope.id(), EntryDraft::new(&envelope, &statement));
+        let (draft_digest, kind) = (draft.digest(), statement.kind());
+        let envelope = envelope.into_envelope();
+        let issuer = envelope.key().clone();
+        let rest = (kind != Kind::Receipt).then(|| Box::new((statement, chain)));
+        let judged = Judged { issuer, kind, rest };
+        Self { id, draft, draft_digest, kind, statement: envelope.into_statement(), judged }
     }
 }
 
-/// The rule that a record broke. Nothing was stored.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Refusal {
-    /// The envelope cannot be read, or its signature does not verify.
-    #[error(transparent)]
-    Envelope(#[from] EnvelopeError),
-    /// The statement is not one that a log takes.
-    #[error(transparent)]
-    Statement(#[from] StatementError),
-    /// The statement is meant for another log.
-    #[error("statement, predicate.log: the record is meant for {meant}, this log is {log}")]
-    OtherLog {
-        /// This log.
-        log: Origin,
-        /// The log it is meant for.
-        meant: Origin,
-    },
-    /// Records of this kind are not taken from outside.
-    #[error("statement, predicateType: records of kind {kind} are not taken here")]
-    Kind {
-        /// The kind.
-        kind: Kind,
-    },
-    /// The key is not listed.
-    #[error("envelope, signatures[0].keyid: issuer {key} is not registered with this log")]
-    UnknownIssuer {
-        /// The key.
-        key: PublicKey,
-    },
-    /// The key is listed for other things.
-    #[error("envelope, signatures[0].keyid: {name} is registered, but not as an issuer")]
-    NotAnIssuer {
-        /// The issuer's name.
-        name: String,
-    },
-    /// The key is listed for another time.
-    #[error("envelope, signatures[0].keyid: the registration of {name} is not valid at {now} ms")]
-    IssuerNotValid {
-        /// The issuer's name.
-        name: String,
-        /// When it was judged.
-        now: Timestamp,
-    },
+impl Judged {
+    /// Judges the record as the next one of a log, dated `at`.
+    pub fn judge(&self, ledger: &Ledger, at: Timestamp) -> Result<(), Refused> {
+        match &self.rest {
+            Some(rest) => ledger.judge(&Candidate::new(&rest.0), &rest.1, at)?.for_new(),
+            None => {
+                let plain = Candidate { kind: self.kind, issuer: &self.issuer, about: None, statement: None };
+                ledger.judge(&plain, &Chain::default(), at)?.for_new()
+            }
+        }
+    }
+
+    /// The statement, if others are judged by such records.
+    pub fn decides(&self) -> Option<&Statement> {
+        self.rest.as_ref().map(|rest| &rest.0).filter(|_| Ledger::is_changed_by(self.kind))
+    }
 }
 
 #[cfg(test)]

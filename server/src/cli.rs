@@ -12,6 +12,7 @@ use std::{
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
+use counterfoil_receipt::PublicKey;
 use tracing_subscriber::EnvFilter;
 
 use crate::{
@@ -51,7 +52,7 @@ enum Command {
     /// Run a log.
     Run(Run),
     /// Check a whole log that is not running: every entry, statement, tile and commit, the guard, the checkpoint.
-    Fsck(WithConfig),
+    Fsck(Fsck),
     /// Make the index of a log that is not running again from its entries.
     Reindex(WithConfig),
     /// Take over a data directory whose guard is lost, after showing what would be trusted.
@@ -69,9 +70,13 @@ struct Init {
     /// A new file, best on another disk, that remembers how far the log went.
     #[arg(long)]
     guard: PathBuf,
-    /// Admit any valid signature instead of registered issuers.
+    /// Admit any valid signature instead of registered keys.
     #[arg(long)]
     open: bool,
+    /// Public key of a registrar, whose key records let others in; may be given more than once. Without any, a registrar's key
+    /// is made.
+    #[arg(long, value_name = "KEY")]
+    registrar: Vec<PublicKey>,
     /// Address and port to listen on.
     #[arg(long)]
     listen: Option<SocketAddr>,
@@ -82,6 +87,16 @@ struct WithConfig {
     /// The configuration file.
     #[arg(long)]
     config: PathBuf,
+}
+
+#[derive(Args)]
+struct Fsck {
+    /// The configuration file.
+    #[arg(long)]
+    config: PathBuf,
+    /// Judge every record again, from entry 0 on: whether it was let in rightly.
+    #[arg(long)]
+    admission: bool,
 }
 
 #[derive(Args)]
@@ -152,12 +167,16 @@ fn make(arguments: &Init) -> anyhow::Result<()> {
         directory: arguments.dir.clone(),
         guard: arguments.guard.clone(),
         mode,
+        registrars: arguments.registrar.clone(),
         listen: arguments.listen,
     };
     let made = init(&new, wall_now()?)?;
     println!("log key     {}", made.log_key);
     println!("clock key   {}", made.clock_key);
     println!("config      {}", made.config.display());
+    if let Some(registrar) = &made.registrar {
+        println!("registrar   {} (keep it elsewhere: the log does not need it)", registrar.display());
+    }
     println!("policy      {}\n\n{}", made.policy.0.display(), made.policy.1);
     println!("Start it:   counterfoil-server run --config {}", made.config.display());
     Ok(())
@@ -202,6 +221,7 @@ fn dev_log(directory: &Path) -> anyhow::Result<(PathBuf, Option<MadeLog>)> {
         directory: directory.to_owned(),
         guard: directory.join("guard"),
         mode: AdmissionMode::Open,
+        registrars: Vec::new(),
         listen: None,
     };
     let made = init(&new, wall_now()?).context("making the log of --dev")?;
@@ -218,10 +238,10 @@ fn print_next(config: &Config, address: SocketAddr) {
     println!("  counterfoil append receipts/*.envelope.json --log dev");
 }
 
-fn check(arguments: &WithConfig) -> ExitCode {
+fn check(arguments: &Fsck) -> ExitCode {
     let checked = Config::read(&arguments.config)
         .map_err(anyhow::Error::from)
-        .and_then(|config| Ok::<_, anyhow::Error>(fsck(&config, wall_now()?)?));
+        .and_then(|config| Ok::<_, anyhow::Error>(fsck(&config, wall_now()?, arguments.admission)?));
     match checked {
         Ok(report) => {
             print!("{report}");

@@ -11,12 +11,16 @@ use counterfoil_merkle::{
     key::{Algorithm, VerifierKey},
     policy::{POLICY_BYTES_MAX, Policy},
 };
+use counterfoil_receipt::{PublicKey, statement::rules::REGISTRARS_MAX};
 use serde::{Deserialize, Serialize};
 
 /// All that a server is told. Paths are relative to the file's own directory.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
+    /// Where this was read from.
+    #[serde(skip)]
+    pub path: PathBuf,
     /// The log's public key (a vkey). Its name is the log's origin. Pinned here: what the log signs is checked with it.
     pub log_key: String,
     /// The public key (a vkey) of the log's clock, named `<origin>/clock`.
@@ -25,7 +29,8 @@ pub struct Config {
     pub log_key_file: PathBuf,
     /// The clock's private key: a file that only its owner can read.
     pub clock_key_file: PathBuf,
-    /// The operator's private key (PKCS#8 PEM): a file that only its owner can read. Needed for clock records alone.
+    /// The operator's private key (PKCS#8 PEM): a file that only its owner can read. It signs clock records, refusals, and changes
+    /// of the rules; without it there are none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operator_key_file: Option<PathBuf>,
     /// The data directory: the log itself.
@@ -93,24 +98,38 @@ const fn default_clock_record_period() -> u64 {
     3600
 }
 
-/// Who may append.
+/// Who may append. What stands here is logged as the rules when it changes, and takes effect from that record on.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct AdmissionConfig {
-    /// `registered` (default): the issuers of the file. `open`: any valid signature.
+    /// `registered` (default): keys with a record that a registrar signed. `open`: any valid signature.
     #[serde(default)]
     pub mode: AdmissionMode,
-    /// TOML file with an `[[issuer]]` table for each issuer: name, key, and if wanted not_before and not_after.
-    /// Read again on SIGHUP. Needed when the mode is `registered`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub issuers: Option<PathBuf>,
+    /// Public keys of the registrars, as `counterfoil keygen` prints them. Read again on SIGHUP. Needed when the mode is
+    /// `registered`.
+    #[serde(default)]
+    pub registrars: Vec<String>,
+}
+
+impl AdmissionConfig {
+    /// The registrars' keys.
+    pub fn registrar_keys(&self) -> Result<Vec<PublicKey>, ConfigError> {
+        let failed = |reason: String| ConfigError::Value { key: "admission.registrars", reason };
+        if self.registrars.len() > REGISTRARS_MAX {
+            return Err(failed(format!("at most {REGISTRARS_MAX}")));
+        }
+        self.registrars
+            .iter()
+            .map(|key| key.parse().map_err(|error| failed(format!("{key}: {error}"))))
+            .collect()
+    }
 }
 
 /// Who may append.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AdmissionMode {
-    /// The issuers of the file.
+    /// Keys that a registrar registered.
     #[default]
     Registered,
     /// Any valid signature.
@@ -129,6 +148,10 @@ pub struct Limits {
     pub batch_bytes_max: usize,
     /// Lines of a batch request. Default: 1000.
     pub batch_lines_max: usize,
+    /// Disputes a day from one key that nobody registered, that is, from a claim key; more get 429. Default: 16.
+    pub disputes_per_key_max: usize,
+    /// Records other than receipts a day from one key; more get 429. Default: 10,000.
+    pub records_per_key_max: usize,
     /// Seconds in which a request's headers must have come, the first byte and idle keep-alive included. Default: 15.
     pub header_timeout_s: u64,
     /// Seconds that may pass between two parts of a request's body. Default: 15.
@@ -146,6 +169,8 @@ impl Default for Limits {
             queue_max: 8192,
             batch_bytes_max: 16 * 1024 * 1024,
             batch_lines_max: 1000,
+            disputes_per_key_max: 16,
+            records_per_key_max: 10_000,
             header_timeout_s: 15,
             body_timeout_s: 15,
             drain_timeout_s: 10,
@@ -175,7 +200,6 @@ impl Config {
         let base = path.parent().unwrap_or_else(|| Path::new("."));
         let optional = [
             config.operator_key_file.as_mut(),
-            config.admission.issuers.as_mut(),
             config.witnesses.as_mut().map(|witnesses| &mut witnesses.policy),
         ];
         let optional = optional.into_iter().flatten();
@@ -194,6 +218,7 @@ impl Config {
         if let Some(path) = config.witnesses.as_mut().and_then(|witnesses| witnesses.authorities.as_mut()) {
             *path = base.join(&*path);
         }
+        config.path = path.to_owned();
         config.check()?;
         Ok(config)
     }
@@ -241,10 +266,10 @@ impl Config {
     fn check(&self) -> Result<(), ConfigError> {
         self.log_vkey()?;
         self.clock_vkey()?;
-        let registered = self.admission.mode == AdmissionMode::Registered;
-        if registered && self.admission.issuers.is_none() {
+        let keys = self.admission.registrar_keys()?;
+        if self.admission.mode == AdmissionMode::Registered && keys.is_empty() {
             let reason = "needed unless admission.mode is \"open\"".to_owned();
-            return Err(ConfigError::Value { key: "admission.issuers", reason });
+            return Err(ConfigError::Value { key: "admission.registrars", reason });
         }
         for (key, value) in [
             ("limits.connections_max", self.limits.connections_max),
@@ -390,7 +415,8 @@ mod tests {
         for (text, message) in [
             (minimal() + "mod = 1\n", "unknown field"),
             (minimal() + "[limits]\nqueue_max = 0\n", "limits.queue_max: must not be 0"),
-            (minimal().replace("mode = \"open\"", ""), "admission.issuers: needed"),
+            (minimal().replace("mode = \"open\"", ""), "admission.registrars: needed"),
+            (minimal() + "registrars = [\"x\"]\n", "admission.registrars: x: a key is"),
             (minimal().replace("7155889b", "7155889c"), "log_key: the key's id"),
             (minimal().replace("/clock+", "/o-clock+"), "clock_key: "),
             (minimal().replacen(LOG, "", 1), "log_key: "),

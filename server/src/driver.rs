@@ -11,15 +11,17 @@ use std::{
 
 use bytes::Bytes;
 use counterfoil_merkle::{
-    Frontier, LeafIndex,
+    Frontier, LeafIndex, TreeSize,
     frontier::FullTile,
     tile::{TILE_WIDTH, TileKind, TilePath},
 };
-use counterfoil_receipt::Timestamp;
+use counterfoil_receipt::{Statement, Timestamp};
 use futures::executor::block_on;
+use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
 use crate::{
+    admission::{self, RefusedAt},
     batch::{Batch, Published},
     clock::{Clock, ClockError},
     guard::{Guard, Mark},
@@ -29,6 +31,7 @@ use crate::{
     publish::heads::Heads,
     queue::{Outcome, Submission, Taken},
     recover::{Retained, recover},
+    rules::WantedRules,
     sequencer::{ReadBackError, Sealed, Sequencer},
     settle::{Settler, Step},
     stop::Stop,
@@ -56,8 +59,20 @@ pub struct Driver {
     pub clock: Clock,
     /// How far the wall clock may be ahead of the guard at start.
     pub clock_gap_max: Duration,
+    /// The rules as they should be.
+    pub rules: Arc<WantedRules>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+}
+
+/// What became of the submissions of a batch: those that make it up, and what others are told.
+#[derive(Default)]
+struct Parted {
+    fresh: Vec<Submission>,
+    known: Vec<(Submission, LeafIndex)>,
+    refused: Vec<(Submission, RefusedAt)>,
+    /// What came after a record by which they have to be judged.
+    rest: Vec<Submission>,
 }
 
 /// One life of the sequencer between two recoveries.
@@ -107,6 +122,7 @@ impl Driver {
         let (log, guard, edge) = (Arc::clone(&self.log), Arc::clone(&self.guard), Arc::clone(&term.edge));
         let checkpoint = matches!(self.heads, Heads::Alone(_));
         term.settler = Some(Settler::start(log, guard, edge, retained, checkpoint)?);
+        self.keep_rules(&mut term)?;
         self.log.queue.open();
         self.log.set_status(Status::Writing);
         let turned = self.turn(&mut term);
@@ -134,6 +150,9 @@ impl Driver {
         let edge = Arc::new(recovered.edge);
         let started = Instant::now();
         block_on(self.log.fill_index(&edge))?;
+        let origin = self.rules.log();
+        let ledger = block_on(admission::recover(&self.log, &edge, origin))?;
+        self.log.admission.begin(ledger, Arc::clone(&edge), recovered.sequencer.at());
         let (tree_size, elapsed_ms) = (edge.size().get(), started.elapsed().as_millis());
         info!(tree_size, commit = recovered.sequencer.number(), elapsed_ms, "recovered");
         Ok((Term { sequencer: recovered.sequencer, edge, settler: None }, recovered.retained))
@@ -154,7 +173,13 @@ impl Driver {
                 }
                 Taken::Interrupted => {
                     self.heads.check()?;
-                    false
+                    match self.keep_rules(term) {
+                        Err(Stop::Rules(error)) => {
+                            error!(%error, "the rules stay as they are");
+                            false
+                        }
+                        changed => changed?,
+                    }
                 }
                 Taken::Shutdown => return Ok(()),
             };
@@ -183,19 +208,40 @@ impl Driver {
         Mark { origin, commit: term.sequencer.number(), head: term.sequencer.head(), time }
     }
 
-    /// One batch, from the queue to the replies. Returns whether the log has grown.
+    /// Logs the rules that the configuration asks for, if others are in force. Returns whether the log has grown.
+    fn keep_rules(&mut self, term: &mut Term) -> Result<bool, Stop> {
+        let Some(in_force) = self.log.admission.rules() else { return Ok(false) };
+        let Some(admitted) = self.rules.due(&in_force)? else { return Ok(false) };
+        let (reply, _nobody) = oneshot::channel();
+        info!("the configuration asks for other rules: they are logged");
+        self.append(term, vec![Submission { admitted: admitted.into(), reply }])
+    }
+
+    /// What was taken from the queue, to the replies. Returns whether the log has grown.
     fn append(&mut self, term: &mut Term, submissions: Vec<Submission>) -> Result<bool, Stop> {
+        let (mut rest, mut grown) = (submissions, false);
+        while !rest.is_empty() {
+            let at = self.clock.now()?.max(term.sequencer.at());
+            let parted = self.part(term, rest, at)?;
+            grown |= !parted.fresh.is_empty();
+            rest = self.batch(term, parted, at)?;
+        }
+        Ok(grown)
+    }
+
+    /// One batch, dated `at`. Returns what has to come after it.
+    fn batch(&mut self, term: &mut Term, parted: Parted, at: Timestamp) -> Result<Vec<Submission>, Stop> {
         let started = Instant::now();
-        let (fresh, known) = self.split(term, submissions)?;
-        let grown = !fresh.is_empty();
-        if grown {
+        let Parted { fresh, known, refused, rest } = parted;
+        if !fresh.is_empty() {
             let (admitted, replies): (Vec<_>, Vec<_>) =
                 fresh.into_iter().map(|submission| (submission.admitted, submission.reply)).unzip();
-            let sealed = term.sequencer.seal(self.clock.now()?, nonce(), admitted)?;
+            let decided = admitted.last().and_then(|last| last.judged.decides()).cloned();
+            let sealed = term.sequencer.seal(at, nonce(), admitted)?;
             self.commit(&sealed)?;
             self.read_back(term, &sealed)?;
             let (committed, size) = (started.elapsed(), sealed.header.new.size.get());
-            let batch = Arc::new(self.publish(term, sealed)?);
+            let batch = Arc::new(self.publish(term, sealed, decided.as_ref())?);
             self.metrics.committed(batch.leaves.len(), size, committed);
             if batch.published.is_some() {
                 self.metrics.published(started.elapsed());
@@ -215,34 +261,46 @@ impl Driver {
         for (submission, index) in known {
             let _ = submission.reply.send(Outcome::Known { index, edge: Arc::clone(&term.edge) });
         }
-        Ok(grown)
+        // Only now is there a log of the size that they were judged against.
+        for (submission, refused) in refused {
+            let (id, refused) = (submission.admitted.id, Box::new(refused));
+            let _ = submission.reply.send(Outcome::Refused { id, refused });
+        }
+        Ok(rest)
     }
 
-    /// Parts what is new from what the log has, or what comes twice at once.
-    #[expect(clippy::type_complexity, reason = "two lists, used once")]
-    fn split(
-        &self,
-        term: &Term,
-        submissions: Vec<Submission>,
-    ) -> Result<(Vec<Submission>, Vec<(Submission, LeafIndex)>), Stop> {
+    /// Parts what is new from what the log has, or what comes twice at once, and judges each record once more, as it stands before
+    /// its place. A record by which others are judged ends its batch, so that they are.
+    fn part(&self, term: &Term, submissions: Vec<Submission>, at: Timestamp) -> Result<Parted, Stop> {
         let mut next = term.edge.size().next_index();
         let mut in_flight = HashMap::new();
-        let (mut fresh, mut known) = (Vec::with_capacity(submissions.len()), Vec::new());
-        for submission in submissions {
+        let mut parted = Parted { fresh: Vec::with_capacity(submissions.len()), ..Parted::default() };
+        let mut submissions = submissions.into_iter();
+        for submission in submissions.by_ref() {
             let id = submission.admitted.id;
             let before = match in_flight.get(&id) {
                 Some(&index) => Some(index),
                 None => block_on(self.log.find_id(&term.edge, id.as_bytes()))?,
             };
             if let Some(index) = before {
-                known.push((submission, index));
+                parted.known.push((submission, index));
+                continue;
+            }
+            if let Err(refused) = self.log.admission.judge(&submission.admitted.judged, at) {
+                let size = TreeSize::new(next.get())?;
+                parted.refused.push((submission, RefusedAt { refused, size, at }));
                 continue;
             }
             in_flight.insert(id, next);
             next = next.size_through().next_index();
-            fresh.push(submission);
+            let decides = submission.admitted.judged.decides().is_some();
+            parted.fresh.push(submission);
+            if decides {
+                break;
+            }
         }
-        Ok((fresh, known))
+        parted.rest = submissions.collect();
+        Ok(parted)
     }
 
     /// Creates the record: the point from which on nothing of it is lost.
@@ -273,7 +331,14 @@ impl Driver {
     }
 
     /// Takes the batch for committed, and lets its head be signed and readers see it.
-    fn publish(&mut self, term: &mut Term, sealed: Sealed) -> Result<Batch, Stop> {
+    ///
+    /// `decided` is the statement of its last record, if others are judged by that.
+    fn publish(
+        &mut self,
+        term: &mut Term,
+        sealed: Sealed,
+        decided: Option<&Statement>,
+    ) -> Result<Batch, Stop> {
         term.sequencer.committed(&sealed);
         let mut edge = Edge::clone(&term.edge);
         edge.frontier = sealed.frontier;
@@ -284,6 +349,8 @@ impl Driver {
         }
         term.edge = Arc::new(edge);
         self.log.tiles.hold(filled.iter().cloned());
+        let decided = decided.zip(sealed.leaves.last().map(|leaf| leaf.hash));
+        self.log.admission.committed(Arc::clone(&term.edge), sealed.at, decided);
         let view = self.heads.committed(&self.log, &term.edge, sealed.at)?;
         let commit = Retained { number: sealed.header.number, size: sealed.header.new.size };
         let step = Step { filled, commit, mark: self.mark(term, sealed.at), edge: Arc::clone(&term.edge) };

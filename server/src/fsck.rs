@@ -1,6 +1,8 @@
 //! Checking a whole log that is not running: every entry and statement, every tile and bundle, the commits, the guard
 //! and the published checkpoint. Reads only.
 
+mod admission;
+
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use bytes::Bytes;
@@ -13,7 +15,7 @@ use counterfoil_merkle::{
 use counterfoil_receipt::{
     Timestamp,
     audit::{
-        Audit, Ids, Report, Seen, Slot,
+        Audit, Ids, Leaf, Report, Seen, Slot,
         served::{bundle_items, check_tile},
     },
 };
@@ -23,8 +25,9 @@ use crate::{
     guard::{Guard, GuardError},
     objects::{CHECKPOINT, Objects, StoreError},
     recover::{Loaded, RecoverError, check_guard, load},
-    tiles::{Edge, ReadError},
+    tiles::{Edge, ReadError, Tiles},
 };
+use admission::AdmissionCheck;
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -37,6 +40,8 @@ pub struct FsckReport {
     root: String,
     commits: usize,
     tiles: u64,
+    /// How many records were judged again, and how many of them in part.
+    judged: Option<(u64, u64)>,
 }
 
 impl FsckReport {
@@ -59,15 +64,23 @@ impl fmt::Display for FsckReport {
         writeln!(
             f,
             "{verdict}: {size} entries, {tiles} full tiles and bundles, {commits} commits, root {root}"
-        )
+        )?;
+        match self.judged {
+            None => Ok(()),
+            Some((judged, 0)) => writeln!(f, "admission: {judged} records judged again"),
+            Some((judged, part)) => writeln!(
+                f,
+                "admission: {judged} records judged again, {part} of them on what is left of erased statements"
+            ),
+        }
     }
 }
 
-/// Checks the log of a configuration.
+/// Checks the log of a configuration; with `admission`, also whether each record was let in rightly.
 ///
 /// # Errors
 /// What kept it from telling: the directory cannot be read, or a server is running on it.
-pub fn fsck(config: &Config, now: Timestamp) -> Result<FsckReport, FsckError> {
+pub fn fsck(config: &Config, now: Timestamp, admission: bool) -> Result<FsckReport, FsckError> {
     let objects = Arc::new(Objects::open(&config.data)?);
     let mut report = FsckReport::default();
     let loaded = match load(&objects) {
@@ -83,7 +96,15 @@ pub fn fsck(config: &Config, now: Timestamp) -> Result<FsckReport, FsckError> {
     report.commits = loaded.chain.len();
     check_the_guard(config, &loaded, &objects, &mut report);
     let audit = Audit::new(config.log_vkey()?, Some(config.clock_vkey()?)).with_ids(Ids::all());
+    let edge = Arc::new(loaded.edge);
+    let admission = admission.then(|| {
+        let tiles = Tiles::new(Arc::clone(&objects));
+        tiles.hold(loaded.filled.iter().cloned());
+        let log = config.log_vkey()?.name().as_str().parse().map_err(|_| FsckError::Origin)?;
+        Ok::<_, FsckError>(AdmissionCheck::new(log, tiles, Arc::clone(&edge)))
+    });
     let mut check = Check {
+        admission: admission.transpose()?,
         objects: Arc::clone(&objects),
         unsettled: loaded.filled.iter().cloned().collect(),
         published: None,
@@ -92,11 +113,12 @@ pub fn fsck(config: &Config, now: Timestamp) -> Result<FsckReport, FsckError> {
         report,
     };
     check.checkpoint()?;
-    check.leaves(&loaded.edge)?;
-    let head = loaded.edge.frontier.head();
+    check.leaves(&edge)?;
+    let head = edge.frontier.head();
     check.audit.check_head(head, &mut check.report.audit);
     check.audit.check_gaps(now, &mut check.report.audit);
     (check.report.size, check.report.root) = (head.size.get(), head.root.to_string());
+    check.report.judged = check.admission.map(|admission| (admission.size().get(), admission.in_part()));
     Ok(check.report)
 }
 
@@ -111,6 +133,7 @@ fn check_the_guard(config: &Config, loaded: &Loaded, objects: &Arc<Objects>, rep
 }
 
 struct Check {
+    admission: Option<AdmissionCheck>,
     objects: Arc<Objects>,
     /// What the retained commits fill; it need not be in the store yet.
     unsettled: BTreeMap<TilePath, Bytes>,
@@ -182,9 +205,11 @@ impl Check {
 
     fn leaf(&mut self, entry: &[u8], statement: &[u8]) -> Result<(), FsckError> {
         let mut filled = Vec::new();
-        self.audit.leaf(entry, Slot::Served(statement), self.now, &mut self.report.audit, |tile| {
-            filled.push(tile);
-        })?;
+        let leaf = Leaf::read(entry, Slot::Served(statement));
+        if let Some(admission) = &mut self.admission {
+            admission.leaf(&leaf, &mut self.report.audit)?;
+        }
+        self.audit.take(&leaf, self.now, &mut self.report.audit, |tile| filled.push(tile))?;
         for tile in filled {
             self.hash_tile(&tile)?;
         }
@@ -230,6 +255,9 @@ pub enum FsckError {
     /// The guard cannot be read.
     #[error(transparent)]
     Guard(#[from] GuardError),
+    /// The name of the log's key is not an origin.
+    #[error("log_key: its name is not an origin")]
+    Origin,
     /// More entries than a tree can have.
     #[error(transparent)]
     Tree(#[from] TreeError),

@@ -9,10 +9,7 @@ pub mod read;
 pub mod serve;
 pub mod submit;
 
-use std::{
-    sync::{Arc, PoisonError, RwLock},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -23,19 +20,21 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{MethodRouter, on},
 };
-use counterfoil_receipt::{Timestamp, admission::Admission};
+use counterfoil_receipt::{Id, Timestamp};
 use tower_http::{
     catch_panic::CatchPanicLayer, compression::CompressionLayer, timeout::RequestBodyTimeoutLayer,
 };
 
 use self::error::ApiError;
 use crate::{
+    admission::{Refusals, RefusedAt},
     clock::wall_now,
     config::{Config, Limits},
     keys::Keys,
     log::{Log, Status},
     metrics::Metrics,
     publish::View,
+    quota::{Quota, Quotas},
 };
 
 /// What handlers share.
@@ -50,12 +49,14 @@ pub struct App {
     pub append_wait: Duration,
     /// Issuers' keys that were read before.
     pub keys: Keys,
-    admission: RwLock<Arc<Admission>>,
+    /// How much keys have appended of late.
+    pub quotas: Quotas,
+    refusals: Option<Refusals>,
 }
 
 impl App {
     /// The shared state of a log's handlers.
-    pub fn new(log: Arc<Log>, metrics: Arc<Metrics>, config: &Config, admission: Arc<Admission>) -> Self {
+    pub fn new(log: Arc<Log>, metrics: Arc<Metrics>, config: &Config, refusals: Option<Refusals>) -> Self {
         let wait_s = config.witnesses.as_ref().map_or(0, |witnesses| witnesses.append_wait_s);
         Self {
             log,
@@ -63,25 +64,26 @@ impl App {
             limits: config.limits.clone(),
             append_wait: Duration::from_secs(wait_s),
             keys: Keys::default(),
-            admission: RwLock::new(admission),
+            quotas: Quotas::new(Quota {
+                disputes: config.limits.disputes_per_key_max,
+                records: config.limits.records_per_key_max,
+            }),
+            refusals,
         }
     }
 
-    /// Who may append.
-    pub fn admission(&self) -> Arc<Admission> {
-        Arc::clone(&self.admission.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Changes who may append.
-    pub fn set_admission(&self, admission: Admission) {
-        *self.admission.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(admission);
+    /// What the author of a refused record is told.
+    pub fn refuse(&self, id: Id, refused: RefusedAt) -> ApiError {
+        let speaks = |refusals: &&Refusals| self.log.admission.is_operator(refusals.key.public());
+        let signed = self.refusals.as_ref().filter(speaks).and_then(|refusals| refusals.sign(id, &refused));
+        ApiError::Refused { reason: Box::new(refused.refused), signed }
     }
 
     fn view(&self) -> Result<Arc<View>, ApiError> {
         self.log.view().ok_or(ApiError::Starting)
     }
 
-    /// The present time, for judging an issuer's validity. The sequencer's own clock dates entries.
+    /// The present time, for judging what comes. The sequencer's own clock dates entries.
     fn now(&self) -> Result<Timestamp, ApiError> {
         wall_now().map_err(|_| ApiError::Stopped)
     }

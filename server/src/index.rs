@@ -8,7 +8,7 @@ pub mod runs;
 use std::hash::{BuildHasher as _, RandomState};
 
 use counterfoil_merkle::{Hash, LeafIndex, TreeSize};
-use counterfoil_receipt::{Id, Kind};
+use counterfoil_receipt::{Id, Kind, admission::Ledger};
 use hashbrown::HashTable;
 
 use self::runs::{RUN_ENTRIES, Run};
@@ -16,13 +16,15 @@ use self::runs::{RUN_ENTRIES, Run};
 const PREFIX_BYTES: usize = 8;
 const POSITION_BYTES: usize = 5;
 
-/// The tables of a log: ids and leaf hashes of all its entries, and which of them are clock records.
+/// The tables of a log: ids and leaf hashes of all its entries, and which of them are clock records or decide who may append.
 #[derive(Default)]
 pub struct Index {
     ids: Table,
     leaves: Table,
     /// Indexes of clock records, rising: one an hour.
     clocks: Vec<u64>,
+    /// Indexes of the records that others are judged by, rising: rules, keys and revocations.
+    deciding: Vec<u64>,
     size: u64,
     /// Prefixes of the entries since the last run.
     recent: Run,
@@ -44,6 +46,9 @@ impl Index {
         if kind == Kind::Clock {
             self.clocks.push(self.size);
         }
+        if Ledger::is_changed_by(kind) {
+            self.deciding.push(self.size);
+        }
         self.ids.insert(id.as_bytes(), self.size);
         self.leaves.insert(leaf.as_bytes(), self.size);
         self.recent.ids.push(prefix(id.as_bytes()));
@@ -57,7 +62,10 @@ impl Index {
     /// If the last run is not complete.
     pub fn push_run(&mut self, run: &Run) {
         assert!(self.recent.ids.is_empty(), "runs come before single entries");
-        self.clocks.extend(run.clocks.iter().map(|&position| self.size + u64::from(position)));
+        let size = self.size;
+        let place = |&position: &u16| size + u64::from(position);
+        self.clocks.extend(run.clocks.iter().map(place));
+        self.deciding.extend(run.deciding.iter().map(place));
         for (id, leaf) in run.ids.iter().zip(&run.leaves) {
             self.ids.insert(id, self.size);
             self.leaves.insert(leaf, self.size);
@@ -74,15 +82,21 @@ impl Index {
         let number = start / RUN_ENTRIES as u64;
         let ids = self.recent.ids.split_off(RUN_ENTRIES);
         let leaves = self.recent.leaves.split_off(RUN_ENTRIES);
-        let mut run = std::mem::replace(&mut self.recent, Run { ids, leaves, clocks: Vec::new() });
+        let mut run = std::mem::replace(&mut self.recent, Run { ids, leaves, ..Run::default() });
         let inside = |index: &u64| u16::try_from(index.checked_sub(start)?).ok();
         run.clocks = self.clocks.iter().filter_map(inside).collect();
+        run.deciding = self.deciding.iter().filter_map(inside).collect();
         Some((number, run))
     }
 
     /// Indexes of all clock records, rising.
     pub fn clocks(&self) -> &[u64] {
         &self.clocks
+    }
+
+    /// Indexes of all records that others are judged by, rising.
+    pub fn deciding(&self) -> &[u64] {
+        &self.deciding
     }
 
     /// Positions of entries whose ids may begin with these bytes. Nearly always none or one.
@@ -153,9 +167,14 @@ mod tests {
         let mut index = Index::new();
         let size = |size: usize| TreeSize::new(size as u64).unwrap();
         let clocks = [3, 65_535, 65_536, 131_074];
+        let deciding = [0, 65_534, 131_071, 131_076];
         for n in 0..2 * RUN_ENTRIES + 5 {
             let leaf = Hash::leaf(&n.to_be_bytes());
-            let kind = if clocks.contains(&(n as u64)) { Kind::Clock } else { Kind::Receipt };
+            let kind = match n as u64 {
+                n if clocks.contains(&n) => Kind::Clock,
+                n if deciding.contains(&n) => Kind::Key,
+                _ => Kind::Receipt,
+            };
             index.push(&Id::new(leaf), leaf, kind);
         }
         assert_eq!(index.take_run(size(RUN_ENTRIES - 1)), None);
@@ -169,11 +188,12 @@ mod tests {
         );
         assert_eq!(index.take_run(TreeSize::MAX), None);
 
-        // What is loaded again knows the same clock records.
+        // What is loaded again knows the same clock records, and those that decide.
         let mut again = Index::new();
         again.push_run(&first);
         again.push_run(&second);
         assert_eq!((again.clocks(), index.clocks()), (&clocks[..3], &clocks[..]));
+        assert_eq!((again.deciding(), index.deciding()), (&deciding[..3], &deciding[..]));
     }
 
     /// Every entry is found at its position by either digest, and two ids with one prefix are both candidates.

@@ -14,9 +14,8 @@ use counterfoil_merkle::{
     policy,
 };
 use counterfoil_receipt::{
-    SigningKey, Statement, Timestamp,
-    admission::Admitted,
-    statement::{Frame, Issuer, Nonce, Origin, Predicate, Rules, SignError, Subject, rules::Mode},
+    PublicKey, SigningKey, Timestamp,
+    statement::{Origin, Rules, SignError},
 };
 use zeroize::Zeroizing;
 
@@ -26,23 +25,13 @@ use crate::{
     guard::{Guard, GuardError, Mark},
     keyfile::{self, KeyFileError},
     objects::{Created, Objects, StoreError, commit_name},
+    rules,
     sequencer::Sequencer,
 };
 
 /// Name of the configuration file that `init` writes.
 pub const CONFIG_FILE: &str = "counterfoil.toml";
 const POLICY_FILE: &str = "policy.txt";
-const ISSUERS_FILE: &str = "issuers.toml";
-const ISSUERS_TEXT: &str = "\
-# Who may append to this log. Read again on SIGHUP.
-#
-# [[issuer]]
-# name = \"Example Inference Ltd\"
-# key = \"MCowBQYDK2VwAyEA…\"            # what `counterfoil keygen` prints
-# not_before = 2026-01-01T00:00:00Z     # optional
-# not_after = 2027-01-01T00:00:00Z      # optional
-";
-
 /// What a new log is to be.
 #[derive(Clone, Debug)]
 pub struct NewLog {
@@ -54,6 +43,8 @@ pub struct NewLog {
     pub guard: PathBuf,
     /// Who may append.
     pub mode: AdmissionMode,
+    /// Who registers others. With none, a log with registered keys gets a registrar's key of its own.
+    pub registrars: Vec<PublicKey>,
     /// Where it will listen.
     pub listen: Option<std::net::SocketAddr>,
 }
@@ -69,6 +60,8 @@ pub struct MadeLog {
     pub log_key: VerifierKey,
     /// The clock's public key.
     pub clock_key: VerifierKey,
+    /// The registrar's key file, if one was made.
+    pub registrar: Option<PathBuf>,
 }
 
 /// Makes a log. What it makes is synced before it returns.
@@ -92,15 +85,23 @@ pub fn init(new: &NewLog, now: Timestamp) -> Result<MadeLog, InitError> {
     keyfile::create(&keys.join("clock.key"), &clock.to_text())?;
     keyfile::create(&keys.join("operator.pem"), operator.to_pkcs8_pem().trim_end())?;
 
-    let head = log_rules(&new.directory.join("data"), &origin, new.mode, &operator, now)?;
+    let mut registrars = new.registrars.clone();
+    let registrar =
+        (new.mode == AdmissionMode::Registered && registrars.is_empty()).then(|| keys.join("registrar.pem"));
+    if let Some(path) = &registrar {
+        let key = SigningKey::from_ed25519_seed(&seed());
+        keyfile::create(path, key.to_pkcs8_pem().trim_end())?;
+        registrars.push(key.public().clone());
+    }
+    let admission =
+        AdmissionConfig { mode: new.mode, registrars: registrars.iter().map(ToString::to_string).collect() };
+
+    let head = log_rules(&new.directory.join("data"), &origin, &admission, &operator, now)?;
     Guard::create(&new.guard, Mark { origin: origin.to_string(), commit: 1, head, time: now })?;
     let policy = policy::log_alone(log.public(), clock.public());
     write(&new.directory.join(POLICY_FILE), &policy)?;
-    let issuers = (new.mode == AdmissionMode::Registered).then(|| PathBuf::from(ISSUERS_FILE));
-    if issuers.is_some() {
-        write(&new.directory.join(ISSUERS_FILE), ISSUERS_TEXT)?;
-    }
     let config = Config {
+        path: PathBuf::new(),
         log_key: log.public().to_string(),
         clock_key: clock.public().to_string(),
         log_key_file: "keys/log.key".into(),
@@ -110,7 +111,7 @@ pub fn init(new: &NewLog, now: Timestamp) -> Result<MadeLog, InitError> {
         index: "index".into(),
         guard: relative_guard(new).map_err(io)?,
         listen: new.listen.unwrap_or_else(|| ([127, 0, 0, 1], DEFAULT_PORT).into()),
-        admission: AdmissionConfig { mode: new.mode, issuers },
+        admission,
         limits: Limits::default(),
         witnesses: None,
     };
@@ -122,6 +123,7 @@ pub fn init(new: &NewLog, now: Timestamp) -> Result<MadeLog, InitError> {
         policy: (new.directory.join(POLICY_FILE), policy),
         log_key: log.public().clone(),
         clock_key: clock.public().clone(),
+        registrar,
     })
 }
 
@@ -154,31 +156,14 @@ fn relative_guard(new: &NewLog) -> io::Result<PathBuf> {
 fn log_rules(
     data: &Path,
     origin: &Origin,
-    mode: AdmissionMode,
+    admission: &AdmissionConfig,
     operator: &SigningKey,
     now: Timestamp,
 ) -> Result<counterfoil_merkle::TreeHead, InitError> {
+    let (mode, registrars) = rules::wanted(admission)?;
+    let rules = Rules { mode, registrars, operator: operator.public().clone() };
+    let admitted = rules::sign(origin, rules, operator)?.into();
     let mut nonce = [0; 16];
-    random(&mut nonce);
-    let mode = match mode {
-        AdmissionMode::Open => Mode::Open,
-        AdmissionMode::Registered => Mode::Registered,
-    };
-    let statement = Statement {
-        subject: Subject::Log,
-        frame: Frame {
-            nonce: Nonce::new(nonce),
-            log: origin.clone(),
-            issuer: Issuer { key: operator.public().clone(), software: None },
-            numbering: None,
-        },
-        predicate: Predicate::Rules(Rules {
-            mode,
-            registrars: Vec::new(),
-            operator: operator.public().clone(),
-        }),
-    };
-    let admitted = Admitted::new(statement.sign(operator)?, &statement).into();
     random(&mut nonce);
     let sequencer = Sequencer::new(Frontier::new(), 0, NO_DIGEST, now);
     let sealed = sequencer.seal(now, nonce, vec![admitted]).expect("an empty log has room");

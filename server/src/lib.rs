@@ -4,6 +4,7 @@
 //! [`sequencer`], makes it durable as a [`commit`] record and publishes the new tree head; [`settle`] turns commits
 //! into full tiles and bundles beside that. [`recover`] finds the log again at every start.
 
+pub mod admission;
 pub mod adopt;
 pub mod batch;
 pub mod cli;
@@ -23,7 +24,9 @@ pub mod metrics;
 pub mod objects;
 pub mod publish;
 pub mod queue;
+pub mod quota;
 pub mod recover;
+pub mod rules;
 pub mod run;
 pub mod sequencer;
 pub mod settle;

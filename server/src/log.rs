@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tracing::warn;
 
 use crate::{
+    admission::Admission,
     commit::Item,
     index::{
         Index,
@@ -51,6 +52,8 @@ pub struct Log {
     runs: Mutex<Option<Runs>>,
     /// What waits for the sequencer.
     pub queue: Queue,
+    /// Who may append.
+    pub admission: Admission,
     view: watch::Sender<Option<Arc<View>>>,
     status: RwLock<Status>,
 }
@@ -63,6 +66,7 @@ impl Log {
             index: RwLock::new(Index::new()),
             runs: Mutex::new(runs),
             queue: Queue::new(queue_max),
+            admission: Admission::default(),
             view: watch::Sender::new(None),
             status: RwLock::new(Status::Starting),
         }
@@ -127,6 +131,12 @@ impl Log {
             }
         }
         Ok(None)
+    }
+
+    /// Whether a record is in the published log.
+    pub async fn has(&self, id: Id) -> Result<bool, ReadError> {
+        let Some(view) = self.view() else { return Ok(false) };
+        Ok(self.find_id(&view.edge, id.as_bytes()).await?.is_some())
     }
 
     /// Where the leaf with this hash is in a log with this edge.
@@ -218,6 +228,11 @@ impl Log {
     /// Adds the next committed entry to the index.
     pub fn index_entry(&self, id: &Id, leaf: Hash, kind: Kind) {
         self.index.write().unwrap_or_else(PoisonError::into_inner).push(id, leaf, kind);
+    }
+
+    /// Indexes of the committed records that others are judged by, rising.
+    pub fn deciding_records(&self) -> Vec<u64> {
+        self.index.read().unwrap_or_else(PoisonError::into_inner).deciding().to_vec()
     }
 
     /// Indexes of the clock records that are committed, rising.

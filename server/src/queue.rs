@@ -6,9 +6,10 @@ use std::{
 };
 
 use counterfoil_merkle::LeafIndex;
+use counterfoil_receipt::Id;
 use tokio::sync::oneshot;
 
-use crate::{batch::Batch, sequencer::Admitted, tiles::Edge};
+use crate::{admission::RefusedAt, batch::Batch, sequencer::Admitted, tiles::Edge};
 
 /// The most entries of a batch.
 pub const BATCH_ENTRIES_MAX: usize = 2048;
@@ -38,6 +39,13 @@ pub enum Outcome {
         batch: Arc<Batch>,
         /// Which of the batch's leaves it is.
         position: usize,
+    },
+    /// It may not enter at the place that it came to.
+    Refused {
+        /// Which.
+        id: Id,
+        /// Why, and against what it was judged.
+        refused: Box<RefusedAt>,
     },
     /// The same record was in the log before, or came twice at once.
     Known {

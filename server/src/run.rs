@@ -8,11 +8,7 @@ use std::{
     time::Duration,
 };
 
-use counterfoil_receipt::{
-    admission::Admission,
-    statement::Origin,
-    trust::{Issuers, TrustError},
-};
+use counterfoil_receipt::statement::Origin;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -20,8 +16,9 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use crate::{
+    admission::Refusals,
     clock::{Clock, ClockError},
-    config::{AdmissionMode, Config, ConfigError},
+    config::{Config, ConfigError},
     driver::Driver,
     guard::{Guard, GuardError},
     http::{self, App, serve::serve},
@@ -39,6 +36,7 @@ use crate::{
         panel::{Panel, PanelError},
         shown::EvidencePlace,
     },
+    rules::WantedRules,
 };
 
 /// Runs a log until a signal says stop. `ready` is called with the bound address once connections are taken.
@@ -54,14 +52,20 @@ pub fn run(
         config.log_vkey()?,
         config.clock_vkey()?,
     )?;
-    let admission = admission(config)?;
+    let origin: Origin = config.log_vkey()?.name().as_str().parse().map_err(|_| RunError::Origin)?;
+    let operator = config.operator_key_file.as_deref().map(keyfile::read_operator).transpose()?;
+    let rules = Arc::new(WantedRules::new(origin.clone(), operator.clone(), &config.admission)?);
+    let refusals = operator.map(|key| Refusals { log: origin, key });
+    if refusals.is_none() {
+        warn!("no operator_key_file: refusals are not signed");
+    }
     let witnesses = witnesses(config, publisher.identity())?;
     let log = Arc::new(Log::new(objects, open_index(config), config.limits.queue_max));
     let metrics = Arc::new(Metrics::new());
     let clock_gap_max =
         if confirm_clock { Duration::MAX } else { Duration::from_secs(config.limits.clock_gap_max_s) };
     let driver = {
-        let (log, metrics) = (Arc::clone(&log), Arc::clone(&metrics));
+        let (log, metrics, rules) = (Arc::clone(&log), Arc::clone(&metrics), Arc::clone(&rules));
         let clock = Clock::start()?;
         match Guard::open(&config.guard) {
             Ok(guard) => {
@@ -73,7 +77,7 @@ pub fn run(
                         Heads::Witnessed(Box::new(PublishLoop::start(setup, log, publisher, metrics)?))
                     }
                 };
-                let driver = Driver { log, guard, heads, clock, clock_gap_max, metrics };
+                let driver = Driver { log, guard, heads, clock, clock_gap_max, rules, metrics };
                 let thread = thread::Builder::new().name("sequence".into());
                 Some(thread.spawn(move || driver.run()).map_err(RunError::Thread)?)
             }
@@ -89,10 +93,10 @@ pub fn run(
             }
         }
     };
-    let app = Arc::new(App::new(Arc::clone(&log), metrics, config, Arc::new(admission)));
+    let app = Arc::new(App::new(Arc::clone(&log), metrics, config, refusals));
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(RunError::Thread)?;
-    let served = runtime.block_on(listen(config, app, ready));
+    let served = runtime.block_on(listen(config, app, rules, ready));
     log.queue.shut_down();
     let in_order = driver.is_none_or(|driver| driver.join().unwrap_or(false));
     log.close_index();
@@ -152,6 +156,7 @@ fn open_index(config: &Config) -> Option<Runs> {
 async fn listen(
     config: &Config,
     app: Arc<App>,
+    rules: Arc<WantedRules>,
     ready: impl FnOnce(std::net::SocketAddr),
 ) -> Result<(), RunError> {
     let bind = |source| RunError::Listen { address: config.listen, source };
@@ -161,15 +166,15 @@ async fn listen(
     let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::Thread)?;
     let mut hang_up = signal(SignalKind::hangup()).map_err(RunError::Thread)?;
     let reloads = {
-        let (app, config) = (Arc::clone(&app), config.clone());
+        let (log, path) = (Arc::clone(&app.log), config.path.clone());
         tokio::spawn(async move {
             while hang_up.recv().await.is_some() {
-                match admission(&config) {
-                    Ok(admission) => {
-                        app.set_admission(admission);
-                        info!("the issuers were read again");
+                match Config::read(&path).and_then(|config| rules.set(&config.admission)) {
+                    Ok(()) => {
+                        info!("who may append was read again");
+                        log.queue.interrupt();
                     }
-                    Err(error) => warn!(%error, "the issuers were not read again; the former ones stay"),
+                    Err(error) => warn!(%error, "who may append was not read again; the rules stay"),
                 }
             }
         })
@@ -186,22 +191,6 @@ async fn listen(
     serve(listener, http::router(app), &config.limits, stop).await;
     reloads.abort();
     Ok(())
-}
-
-/// Who may append, as the configuration says.
-fn admission(config: &Config) -> Result<Admission, RunError> {
-    let log = config.log_vkey()?;
-    let log: Origin = log.name().as_str().parse().map_err(|_| RunError::Origin)?;
-    match (config.admission.mode, &config.admission.issuers) {
-        (AdmissionMode::Open, _) | (_, None) => Ok(Admission::Open { log }),
-        (AdmissionMode::Registered, Some(path)) => {
-            let failed = |source| RunError::Issuers { path: path.clone(), source };
-            let text = fs::read_to_string(path).map_err(failed)?;
-            let issuers =
-                Issuers::parse(&text).map_err(|error| RunError::IssuerFile { path: path.clone(), error })?;
-            Ok(Admission::Registered { log, issuers })
-        }
-    }
 }
 
 /// Why a log does not run.
@@ -240,22 +229,6 @@ pub enum RunError {
     /// The name of the log's key is not an origin.
     #[error("log_key: its name is not an origin")]
     Origin,
-    /// The issuers cannot be read.
-    #[error("issuers {}: {source}", path.display())]
-    Issuers {
-        /// Which file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The issuers' file is malformed.
-    #[error("issuers {}: {error}", path.display())]
-    IssuerFile {
-        /// Which file.
-        path: PathBuf,
-        /// How.
-        error: TrustError,
-    },
     /// The address cannot be listened on.
     #[error("listening on {address}: {source}")]
     Listen {

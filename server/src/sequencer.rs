@@ -5,7 +5,11 @@
 
 use bytes::Bytes;
 use counterfoil_merkle::{Frontier, Hash, LeafIndex, TreeHead, frontier::FullTile, tree::TreeError};
-use counterfoil_receipt::{Id, Kind, Timestamp, admission, entry::EntryDraft};
+use counterfoil_receipt::{
+    Id, Kind, Timestamp,
+    admission::{self, Judged},
+    entry::EntryDraft,
+};
 
 use crate::commit::{CommitRecord, Header, Item};
 
@@ -22,6 +26,8 @@ pub struct Admitted {
     pub kind: Kind,
     /// The statement as it was received.
     pub statement: Bytes,
+    /// What it is judged by once more, at its place.
+    pub judged: Judged,
 }
 
 impl From<admission::Admitted> for Admitted {
@@ -32,6 +38,7 @@ impl From<admission::Admitted> for Admitted {
             draft_digest: admitted.draft_digest,
             kind: admitted.kind,
             statement: admitted.statement.into(),
+            judged: admitted.judged,
         }
     }
 }

@@ -5,11 +5,13 @@ use std::io;
 use counterfoil_merkle::tree::TreeError;
 
 use crate::{
+    admission::LedgerError,
     clock::ClockError,
     guard::GuardError,
     objects::StoreError,
     publish::{PublishError, run::Halted},
     recover::RecoverError,
+    rules::RulesError,
     sequencer::ReadBackError,
     tiles::ReadError,
 };
@@ -24,6 +26,12 @@ pub enum Stop {
     /// The store failed; what was being written may be there or not.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Who may append cannot be found out.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The rules cannot be made what the configuration says.
+    #[error(transparent)]
+    Rules(#[from] RulesError),
     /// Something that the log has cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),

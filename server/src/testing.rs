@@ -2,6 +2,7 @@
 
 use counterfoil_receipt::{
     Id, SigningKey, Statement, Timestamp,
+    admission::Chain,
     statement::{
         Commitment, Frame, Issuer, Nonce, Number, Numbering, Predicate, Receipt, StreamId, Subject,
         receipt::{Api, Model, Outcome, Protocol},
@@ -35,5 +36,5 @@ pub(crate) fn admitted(number: u64) -> Admitted {
         predicate: Predicate::Receipt(Box::new(Receipt::new(api, model, Outcome::Complete))),
     };
     let signed = statement.sign(&key).unwrap();
-    counterfoil_receipt::admission::Admitted::new(signed, &statement).into()
+    counterfoil_receipt::admission::Admitted::new(signed, statement, Chain::default()).into()
 }

@@ -4,6 +4,7 @@ pub mod audit;
 pub mod deployment;
 pub mod http;
 pub mod person;
+pub mod records;
 pub mod served_witness;
 pub mod signed_tree;
 pub mod witness;
@@ -15,3 +16,15 @@ pub use person::Person;
 pub use served_witness::ServedWitness;
 pub use signed_tree::SignedTree;
 pub use witness::{Manner, Witness};
+
+/// Waits until something is so.
+///
+/// # Panics
+/// If it is not within a minute.
+pub fn until(mut condition: impl FnMut() -> bool, what: &str) {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while !condition() {
+        assert!(std::time::Instant::now() < deadline, "{what}: not within a minute");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+}

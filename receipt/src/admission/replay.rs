@@ -31,6 +31,11 @@ impl Replay {
         self.ledger.size()
     }
 
+    /// Goes past a leaf that cannot be read.
+    pub fn pass(&mut self) {
+        self.ledger.skip_to(self.ledger.size().next_index().size_through());
+    }
+
     /// Judges the next record of the log again.
     ///
     /// `statement` is that of the entry, which the caller has checked; `chain` is what the log has before it of the
@@ -43,12 +48,14 @@ impl Replay {
         chain: &Chain,
     ) -> Result<Pass, NotAdmitted> {
         let record = Candidate::logged(entry, statement);
-        let after = self.ledger.size().next_index().size_through();
+        let size = self.ledger.size();
         let outcome = match self.blind {
             Some(blind) => Err(NotAdmitted::Blind(blind)),
             None => self.judge(&record, leaf, chain, entry),
         };
-        self.ledger.skip_to(after);
+        if self.ledger.size() == size {
+            self.pass();
+        }
         outcome
     }
 

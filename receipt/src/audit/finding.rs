@@ -112,6 +112,8 @@ codes! {
         RecordTwice = "record-twice",
         /// The first entry does not say who may write.
         RulesMissing = "rules-missing",
+        /// A record that the log should not have admitted, by the records before it.
+        NotAdmitted = "not-admitted",
 
         /// The newest time that the log's clock attests is old.
         ClockStale = "clock-stale",
@@ -145,6 +147,8 @@ codes! {
         SignaturesSampled = "signatures-sampled",
         /// The monitor's disk is full: it reads on once there is room.
         DiskFull = "disk-full",
+        /// Whether a record was admitted rightly cannot be told: one that decides is not shown.
+        AdmissionUnseen = "admission-unseen",
 
         /// A number of a stream comes again.
         NumberAgain = "number-again",
@@ -178,7 +182,8 @@ impl Code {
             | Self::ClockUnchecked
             | Self::StreamsUntracked
             | Self::SignaturesSampled
-            | Self::DiskFull => Class::Coverage,
+            | Self::DiskFull
+            | Self::AdmissionUnseen => Class::Coverage,
             Self::NumberAgain | Self::NumberGap | Self::ChainBroken => Class::Issuer,
             Self::WatchMatch | Self::WatchIssuer | Self::WatchTime => Class::Match,
             _ => Class::Invalid,

@@ -4,11 +4,11 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use counterfoil_receipt::{admission::Refusal, envelope::EnvelopeError, key::KeyError};
+use counterfoil_receipt::{admission::Refused, envelope::EnvelopeError, key::KeyError, statement::Rule};
 use serde::Serialize;
 use tracing::error;
 
-use crate::{queue::SubmitError, tiles::ReadError};
+use crate::{queue::SubmitError, quota::Spent, tiles::ReadError};
 
 /// The media type of a problem detail.
 pub const PROBLEM_JSON: &str = "application/problem+json";
@@ -27,8 +27,16 @@ pub(super) const RETRY_AFTER_S: &str = "1";
 #[non_exhaustive]
 pub enum ApiError {
     /// The record may not enter.
+    #[error("{reason}")]
+    Refused {
+        /// Why.
+        reason: Box<Refused>,
+        /// What its author can publish: a refusal that the operator signed, as an envelope.
+        signed: Option<String>,
+    },
+    /// Its key has appended as much as it may.
     #[error(transparent)]
-    Refused(#[from] Refusal),
+    Quota(#[from] Spent),
     /// The body is too large.
     #[error("the body has more than {limit} bytes")]
     TooLarge {
@@ -103,6 +111,12 @@ pub struct Problem {
     pub status: u16,
     /// What is wrong, and where.
     pub detail: String,
+    /// The rule of admission that was broken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<&'static str>,
+    /// The refusal, signed by the operator: an envelope that the record's author can publish.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<serde_json::Value>,
 }
 
 /// Writes the table of problems down once: status, code and title of each.
@@ -147,12 +161,8 @@ classes! {
     Envelope = BAD_REQUEST, "envelope", "Malformed envelope";
     /// A part of the address is malformed.
     Parameter = BAD_REQUEST, "parameter", "Malformed parameter";
-    /// A key that is not registered.
-    UnknownIssuer = FORBIDDEN, "unknown-issuer", "Unknown issuer";
-    /// A key that is registered for something else.
-    NotAnIssuer = FORBIDDEN, "not-an-issuer", "Not an issuer";
-    /// A key that is registered for another time.
-    IssuerNotValid = FORBIDDEN, "issuer-not-valid", "Issuer not valid";
+    /// A key that may not sign this, or not now.
+    Signer = FORBIDDEN, "signer", "Signer not entitled";
     /// It is not there.
     NotFound = NOT_FOUND, "not-found", "Not found";
     /// The address knows other methods.
@@ -169,8 +179,10 @@ classes! {
     Statement = UNPROCESSABLE_ENTITY, "statement", "Invalid statement";
     /// Meant for another log.
     OtherLog = UNPROCESSABLE_ENTITY, "other-log", "Meant for another log";
-    /// A record that is not taken from outside.
-    Kind = UNPROCESSABLE_ENTITY, "kind", "Kind of record not taken";
+    /// It breaks another rule of admission.
+    Rule = UNPROCESSABLE_ENTITY, "rule", "Rule of admission broken";
+    /// Its key has appended as much as it may in a day.
+    Quota = TOO_MANY_REQUESTS, "quota", "Quota spent";
     /// A bug of ours.
     Bug = INTERNAL_SERVER_ERROR, "bug", "Bug";
     /// The log cannot read what it has.
@@ -189,7 +201,8 @@ impl ApiError {
     /// What a caller can tell about it.
     pub fn class(&self) -> Class {
         match self {
-            Self::Refused(refusal) => refusal_class(refusal),
+            Self::Refused { reason, .. } => refusal_class(reason),
+            Self::Quota(_) => Class::Quota,
             Self::TooLarge { .. } => Class::TooLarge,
             Self::Body { .. } => Class::Body,
             Self::TooManyLines { .. } => Class::TooManyLines,
@@ -213,11 +226,20 @@ impl ApiError {
     /// The problem detail.
     pub fn problem(&self) -> Problem {
         let class = self.class();
+        let (rule, refusal) = match self {
+            Self::Refused { reason, signed } => {
+                let refusal = signed.as_deref().and_then(|signed| serde_json::from_str(signed).ok());
+                (reason.rule().map(Rule::as_str), refusal)
+            }
+            _ => (None, None),
+        };
         Problem {
             kind: format!("{PROBLEM_TYPE}{}", class.code()),
             title: class.title(),
             status: class.status().as_u16(),
             detail: printable(&self.to_string()),
+            rule,
+            refusal,
         }
     }
 }
@@ -228,21 +250,32 @@ fn printable(message: &str) -> String {
     message.chars().take(DETAIL_CHARS_MAX).map(shown).collect()
 }
 
-fn refusal_class(refusal: &Refusal) -> Class {
-    match refusal {
-        Refusal::Envelope(EnvelopeError::TooLong { .. } | EnvelopeError::StatementTooLong { .. }) => {
+fn refusal_class(refused: &Refused) -> Class {
+    match refused {
+        Refused::Envelope(EnvelopeError::TooLong { .. } | EnvelopeError::StatementTooLong { .. }) => {
             Class::TooLarge
         }
-        Refusal::Envelope(EnvelopeError::Signature(KeyError::Signature | KeyError::SignatureForm)) => {
+        Refused::Envelope(EnvelopeError::Signature(KeyError::Signature | KeyError::SignatureForm)) => {
             Class::Signature
         }
-        Refusal::Envelope(_) => Class::Envelope,
-        Refusal::UnknownIssuer { .. } => Class::UnknownIssuer,
-        Refusal::NotAnIssuer { .. } => Class::NotAnIssuer,
-        Refusal::IssuerNotValid { .. } => Class::IssuerNotValid,
-        Refusal::OtherLog { .. } => Class::OtherLog,
-        Refusal::Kind { .. } => Class::Kind,
-        _ => Class::Statement,
+        Refused::Envelope(_) => Class::Envelope,
+        Refused::Statement(_) => Class::Statement,
+        Refused::OtherLog { .. } => Class::OtherLog,
+        Refused::Operator
+        | Refused::Registrar { .. }
+        | Refused::KeyUnknown { .. }
+        | Refused::KeyRole { .. }
+        | Refused::KeyWindow { .. }
+        | Refused::KeyRevoked { .. }
+        | Refused::Signer { .. }
+        | Refused::OwnCase { .. } => Class::Signer,
+        _ => Class::Rule,
+    }
+}
+
+impl From<EnvelopeError> for ApiError {
+    fn from(error: EnvelopeError) -> Self {
+        Self::Refused { reason: Box::new(error.into()), signed: None }
     }
 }
 
@@ -269,6 +302,9 @@ impl IntoResponse for ApiError {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_S));
+        }
+        if let Self::Quota(spent) = &self {
+            headers.insert(header::RETRY_AFTER, spent.wait_s.into());
         }
         response
     }

@@ -12,7 +12,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use counterfoil_merkle::{Hash, LeafIndex, tlogproof::TlogProof};
-use counterfoil_receipt::{Entry, Envelope, Id, admission::Refusal, envelope::ENVELOPE_BYTES_MAX};
+use counterfoil_receipt::{
+    Entry, Envelope, Id, Kind, Statement, Timestamp, VerifiedEnvelope, admission::Admitted,
+    envelope::ENVELOPE_BYTES_MAX,
+};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::Serialize;
 use tokio::sync::oneshot;
@@ -78,7 +81,7 @@ impl Patience {
 pub async fn one(State(app): State<Arc<App>>, request: Request) -> Result<Response, ApiError> {
     let patience = Patience::of(&app, request.headers());
     let body = body(request, ENVELOPE_BYTES_MAX).await?;
-    let (submission, outcome) = admit(&app, &body)?;
+    let (submission, outcome) = admit(&app, &body).await?;
     app.log.queue.submit(vec![submission])?;
     let (status, appended) = answer(&app, outcome, patience.until()).await?;
     if appended.proof.is_some() {
@@ -103,7 +106,7 @@ pub async fn batch(State(app): State<Arc<App>>, request: Request) -> Result<Resp
     let mut outcomes = Vec::with_capacity(lines.len());
     let mut submissions = Vec::with_capacity(lines.len());
     for line in lines {
-        outcomes.push(admit(&app, line).map(|(submission, outcome)| {
+        outcomes.push(admit(&app, line).await.map(|(submission, outcome)| {
             submissions.push(submission);
             outcome
         }));
@@ -163,14 +166,33 @@ async fn drain(body: Body) {
     while let Some(Ok(_)) = body.frame().await {}
 }
 
-/// Checks an envelope as far as it can be checked without the log's state.
-fn admit(app: &App, envelope: &[u8]) -> Result<(Submission, oneshot::Receiver<Outcome>), ApiError> {
-    let envelope = Envelope::parse_with(envelope, |key| app.keys.find(key)).map_err(Refusal::from)?;
-    let key = envelope.key().clone();
-    let admitted = app.admission().admit(envelope, app.now()?)?;
-    app.keys.remember(key);
+/// Judges an envelope against all that is committed.
+async fn admit(app: &App, envelope: &[u8]) -> Result<(Submission, oneshot::Receiver<Outcome>), ApiError> {
+    let envelope = Envelope::parse_with(envelope, |key| app.keys.find(key))?.verify()?;
+    let (id, now) = (envelope.id(), app.now()?);
+    let statement = match Statement::parse(&envelope) {
+        Ok(statement) => statement,
+        Err(error) => {
+            let refused = app.log.admission.refused_now(error.into(), now).ok_or(ApiError::Starting)?;
+            return Err(app.refuse(id, refused));
+        }
+    };
+    let judged = app.log.admission.judge_new(&app.log, &statement, now).await?;
+    let chain = judged.ok_or(ApiError::Starting)?.map_err(|refused| app.refuse(id, refused))?;
+    app.keys.remember(envelope.key().clone());
+    spend(app, &envelope, statement.kind(), now).await?;
+    let admitted = Admitted::new(envelope, statement, chain);
     let (reply, outcome) = oneshot::channel();
     Ok((Submission { admitted: admitted.into(), reply }, outcome))
+}
+
+/// Counts a record against the quota of its key, unless the log has it already.
+async fn spend(app: &App, envelope: &VerifiedEnvelope, kind: Kind, now: Timestamp) -> Result<(), ApiError> {
+    if kind == Kind::Receipt || app.log.has(envelope.id()).await? {
+        return Ok(());
+    }
+    let registered = app.log.admission.is_registered(envelope.key());
+    Ok(app.quotas.spend(envelope.key(), kind, registered, now)?)
 }
 
 /// Waits for the sequencer, and for the publication if that is apart, then puts the answer together here, off its thread.
@@ -190,6 +212,7 @@ async fn answer(
             let entry = text(&leaf.item.entry);
             Ok((StatusCode::CREATED, appended(leaf.index, leaf.id, leaf.hash, entry, proof)))
         }
+        Outcome::Refused { id, refused } => Err(app.refuse(id, *refused)),
         Outcome::Known { index, edge } => Ok((StatusCode::OK, known(app, index, &edge, until).await?)),
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! One run for every 65,536 entries and digest kind: pairs of an 8-byte prefix and a 2-byte position, sorted, cut into
 //! values of at most 24,000 bytes, with a head that holds count, SHA-256 and the hash of the tree node over those very
-//! entries, so that an index of another history is noticed. The positions of clock records are one value more. sled's `flush` is not an fsync and its damage mostly
-//! panics: nothing here is believed without its digest, and whatever is doubtful is made again from the entries.
+//! entries, so that an index of another history is noticed. The positions of clock records, and of those that decide who
+//! may append, are a value more each. sled's `flush` is not an fsync and its damage mostly panics: nothing here is believed
+//! without its digest, and whatever is doubtful is made again from the entries.
 
 use std::{
     fs, io,
@@ -41,6 +42,8 @@ pub struct Run {
     pub leaves: Prefixes,
     /// Positions of the clock records among them.
     pub clocks: Vec<u16>,
+    /// Positions of the records among them that others are judged by.
+    pub deciding: Vec<u16>,
 }
 
 /// The runs of a log.
@@ -94,14 +97,16 @@ impl Runs {
         if node != other {
             return Err(RunsError::Damaged { number });
         }
-        Ok(Some((Run { ids, leaves, clocks: self.load_clocks(number, node)? }, node)))
+        let clocks = self.load_positions(number, b'c', node)?;
+        let deciding = self.load_positions(number, b'd', node)?;
+        Ok(Some((Run { ids, leaves, clocks, deciding }, node)))
     }
 
-    fn load_clocks(&self, number: u64, node: Hash) -> Result<Vec<u16>, RunsError> {
+    fn load_positions(&self, number: u64, kind: u8, node: Hash) -> Result<Vec<u16>, RunsError> {
         let damaged = || RunsError::Damaged { number };
-        let value = guarded(|| self.db.get(key(b'c', number, 0)))?.ok_or_else(damaged)?;
+        let value = guarded(|| self.db.get(key(kind, number, 0)))?.ok_or_else(damaged)?;
         let (digest, positions) = value.split_at_checked(Hash::BYTES).ok_or_else(damaged)?;
-        if Hash::of(&[node.as_bytes(), positions]).as_bytes() != digest {
+        if Hash::of(&[node.as_bytes(), &[kind], positions]).as_bytes() != digest {
             return Err(damaged());
         }
         Ok(positions.as_chunks().0.iter().map(|position| u16::from_be_bytes(*position)).collect())
@@ -112,10 +117,12 @@ impl Runs {
     /// # Panics
     /// If the run is not full.
     pub fn store(&self, number: u64, run: &Run, node: Hash) -> Result<(), RunsError> {
-        let clocks: Vec<_> = run.clocks.iter().flat_map(|position| position.to_be_bytes()).collect();
-        let digest = Hash::of(&[node.as_bytes(), &clocks]);
-        let value = [digest.as_bytes().as_slice(), &clocks].concat();
-        guarded(|| self.db.insert(key(b'c', number, 0), value))?;
+        for (kind, positions) in [(b'c', &run.clocks), (b'd', &run.deciding)] {
+            let positions: Vec<_> = positions.iter().flat_map(|position| position.to_be_bytes()).collect();
+            let digest = Hash::of(&[node.as_bytes(), &[kind], &positions]);
+            let value = [digest.as_bytes().as_slice(), &positions].concat();
+            guarded(|| self.db.insert(key(kind, number, 0), value))?;
+        }
         for (kind, prefixes) in [(b'l', &run.leaves), (b'i', &run.ids)] {
             assert_eq!(prefixes.len(), RUN_ENTRIES, "a run has 65,536 entries");
             let bytes = sort(prefixes);
@@ -242,7 +249,12 @@ mod tests {
                 |n: u32| *Hash::of(&[&[kind, salt], &n.to_be_bytes()]).as_bytes().first_chunk().unwrap();
             (0..65_536).map(prefix).collect()
         };
-        Run { ids: prefixes(0), leaves: prefixes(1), clocks: vec![u16::from(salt), 17, 65_535] }
+        Run {
+            ids: prefixes(0),
+            leaves: prefixes(1),
+            clocks: vec![u16::from(salt), 17, 65_535],
+            deciding: vec![0, u16::from(salt)],
+        }
     }
 
     /// What is stored is loaded, after a clean stop and after none on the same boot; damage is told, never passed on.
@@ -267,9 +279,11 @@ mod tests {
             assert!(matches!(runs.load(1), Err(RunsError::Damaged { number: 1 })), "part {part}");
             runs.db.insert(key(b'l', 1, part), former).unwrap();
         }
-        let former = runs.db.insert(key(b'c', 1, 0), &b"x"[..]).unwrap().unwrap();
-        assert!(matches!(runs.load(1), Err(RunsError::Damaged { number: 1 })));
-        runs.db.insert(key(b'c', 1, 0), former).unwrap();
+        for kind in [b'c', b'd'] {
+            let former = runs.db.insert(key(kind, 1, 0), &b"x"[..]).unwrap().unwrap();
+            assert!(matches!(runs.load(1), Err(RunsError::Damaged { number: 1 })));
+            runs.db.insert(key(kind, 1, 0), former).unwrap();
+        }
         assert!(runs.load(1).unwrap().is_some());
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use counterfoil_merkle::{LeafIndex, checkpoint::SignedCheckpoint};
 use counterfoil_receipt::{
     Entry, SigningKey, Statement, Timestamp,
-    admission::Admitted,
+    admission::{Admitted, Chain},
     statement::{Clock, Frame, Issuer, Nonce, Origin, Predicate, SignError, Subject},
 };
 use tokio::sync::oneshot;
@@ -67,11 +67,7 @@ impl ClockRecords {
     /// When the next one is due, going by the log itself: the first one at once. While the last one is not published yet,
     /// that is not known.
     async fn next(&self, log: &Log, edge: &Edge) -> Result<State, ReadError> {
-        let rules = LeafIndex::new(0)?;
-        let Some(item) = log.tiles.item(edge, rules).await? else { return Ok(State::Unknown) };
-        let statement = Entry::parse(&item.entry).and_then(|entry| entry.check_statement(&item.statement));
-        let statement = statement.map_err(|_| ReadError::Entry { index: rules })?;
-        if !matches!(&statement.predicate, Predicate::Rules(rules) if rules.operator == *self.key.public()) {
+        if !log.admission.is_operator(self.key.public()) {
             error!(
                 "operator_key_file is not the operator's key in the log's rules: no clock records are made"
             );
@@ -121,7 +117,7 @@ impl ClockRecords {
             },
             predicate: Predicate::Clock(Box::new(Clock { checkpoint: checkpoint.clone() })),
         };
-        Ok(Admitted::new(statement.sign(&self.key)?, &statement))
+        Ok(Admitted::new(statement.sign(&self.key)?, statement, Chain::default()))
     }
 }
 

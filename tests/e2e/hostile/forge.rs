@@ -1,10 +1,8 @@
 //! Where attacks get their material: issuers of every standing, and receipts that are good but for one thing.
 
-use std::fmt::Write as _;
-
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use counterfoil_receipt::{SigningKey, VerifiedEnvelope};
-use counterfoil_tests::Issuing;
+use counterfoil_receipt::{SigningKey, Timestamp, VerifiedEnvelope, statement::Role};
+use counterfoil_tests::{Deployment, Issuing};
 use serde_json::Value;
 
 use super::dice::Dice;
@@ -35,20 +33,19 @@ impl Forge {
         }
     }
 
-    /// The issuer file's tables for them.
-    pub(super) fn registration(&self, worker: usize) -> String {
-        let keys = [
-            ("good", self.good.key(), "roles = [\"issuer\"]"),
-            ("p256", &self.p256, "not_before = 2020-01-01"),
-            ("expired", self.expired.key(), "not_after = 2020-01-01"),
-            ("future", self.future.key(), "not_before = 2999-01-01"),
-            ("arbiter", self.arbiter.key(), "roles = [\"arbiter\", \"verifier\"]"),
+    /// Has them registered, each in its own standing.
+    pub(super) fn register(&self, log: &Deployment, worker: usize) {
+        let (past, future) = (Timestamp::from_millis(1), Timestamp::from_millis(32_472_144_000_000));
+        let keys: [(&str, &SigningKey, &[Role], _, _); 5] = [
+            ("good", self.good.key(), &[Role::Issuer], None, None),
+            ("p256", &self.p256, &[Role::Issuer, Role::Disputant], past, None),
+            ("expired", self.expired.key(), &[Role::Issuer], None, past),
+            ("future", self.future.key(), &[Role::Issuer], future, None),
+            ("arbiter", self.arbiter.key(), &[Role::Arbiter, Role::Verifier], None, None),
         ];
-        keys.into_iter().fold(String::new(), |mut out, (name, key, more)| {
-            let key = key.public().as_str();
-            writeln!(out, "[[issuer]]\nname = \"{name} {worker}\"\nkey = \"{key}\"\n{more}").unwrap();
-            out
-        })
+        for (name, key, roles, not_before, not_after) in keys {
+            log.register_for(key, &format!("{name} {worker}"), roles, not_before, not_after);
+        }
     }
 
     /// A small good envelope.
@@ -56,15 +53,15 @@ impl Forge {
         self.good.issue().1
     }
 
-    /// An envelope that is good but for who signed it, and the code that is due.
-    pub(super) fn by_nobody(&mut self) -> (String, &'static str) {
+    /// An envelope that is good but for who signed it.
+    pub(super) fn by_nobody(&mut self) -> String {
         match self.dice.below(4) {
-            0 => (self.expired.issue().1, "issuer-not-valid"),
-            1 => (self.future.issue().1, "issuer-not-valid"),
-            2 => (self.arbiter.issue().1, "not-an-issuer"),
+            0 => self.expired.issue().1,
+            1 => self.future.issue().1,
+            2 => self.arbiter.issue().1,
             _ => {
                 let seed = self.dice.below(1 << 30) as u64 + 1_000_000;
-                (Issuing::new(&self.origin, seed).issue().1, "unknown-issuer")
+                Issuing::new(&self.origin, seed).issue().1
             }
         }
     }

@@ -4,9 +4,13 @@ use base64::{
     Engine as _,
     engine::general_purpose::{STANDARD as BASE64, URL_SAFE},
 };
+use counterfoil_merkle::Hash;
 use counterfoil_receipt::{
-    SigningKey, Statement,
-    statement::{Frame, Issuer, Nonce, Predicate, Rules, Subject, rules::Mode},
+    PublicKey, SigningKey, Timestamp,
+    statement::{
+        Erasure, Predicate, Promise, Revocation, Rules, Subject, erasure::Basis,
+        revocation::RevocationReason, rules::Mode,
+    },
 };
 
 use super::forge::{Forge, PARTS, Parts, edited, payload, plain, pointers, signed};
@@ -64,7 +68,7 @@ fn byte_changed(forge: &mut Forge) -> Record {
     let mut body = forge.good().into_bytes();
     let (at, change) = (forge.dice.below(body.len()), forge.dice.below(255) + 1);
     body[at] ^= u8::try_from(change).unwrap();
-    record(body, &["envelope", "signature", "unknown-issuer"])
+    record(body, &["envelope", "signature"])
 }
 
 fn cut_off(forge: &mut Forge) -> Record {
@@ -424,23 +428,26 @@ fn another_kind(forge: &mut Forge) -> Record {
         let kinds = ["rules", "verdict", "dispute", "erasure", "void", "epoch", "promise", "refusal"];
         let kind = format!("\"https://counterfoil.dev/{}/v1\"", forge.dice.pick(&kinds));
         let edit = |name: &str, _: &str| plain(name, &kind);
-        return Record { due: &["statement", "kind"], ..edit_statement(forge, "/predicateType", edit) };
+        return Record { due: STATEMENT, ..edit_statement(forge, "/predicateType", edit) };
     }
-    let statement = Statement {
-        subject: Subject::Log,
-        frame: Frame {
-            nonce: Nonce::new(forge.dice.bytes()[..16].try_into().unwrap()),
-            log: forge.origin.parse().unwrap(),
-            issuer: Issuer { key: key.public().clone(), software: None },
-            numbering: None,
-        },
-        predicate: Predicate::Rules(Rules {
-            mode: Mode::Open,
-            registrars: Vec::new(),
-            operator: key.public().clone(),
-        }),
+    let (operator, claim) = (key.public().clone(), key.public().clone());
+    let nowhere = Subject::Record(Hash::new(forge.dice.bytes()));
+    let by = Timestamp::from_millis(1).unwrap();
+    let (subject, predicate, due): (_, _, &[&str]) = match forge.dice.below(4) {
+        0 => {
+            let rules = Rules { mode: Mode::Open, registrars: Vec::new(), operator };
+            (Subject::Log, Predicate::Rules(rules), &["signer"])
+        }
+        1 => (Subject::Log, Predicate::Promise(Promise { claim, by }), &["rule"]),
+        2 => (nowhere, Predicate::Erasure(Erasure { basis: Basis::Other }), &["rule"]),
+        _ => (Subject::Log, Predicate::Revocation(revocation(operator)), &["signer", "rule"]),
     };
-    record(statement.sign(&key).unwrap().envelope().to_json(), &["kind"])
+    record(counterfoil_tests::records::record(&forge.origin, &key, subject, predicate).to_json(), due)
+}
+
+/// Of the key's own record, but about the log.
+fn revocation(key: PublicKey) -> Revocation {
+    Revocation { key, reason: RevocationReason::Lost, since: None, successor: None }
 }
 
 /// A statement above the limit, in an envelope that is not. It need not be signed: its length is judged first.
@@ -454,15 +461,7 @@ fn statement_too_long(forge: &mut Forge) -> Record {
 }
 
 fn nobodys_signature(forge: &mut Forge) -> Record {
-    let (body, code) = forge.by_nobody();
-    record(
-        body,
-        match code {
-            "unknown-issuer" => &["unknown-issuer"],
-            "not-an-issuer" => &["not-an-issuer"],
-            _ => &["issuer-not-valid"],
-        },
-    )
+    record(forge.by_nobody(), &["signer"])
 }
 
 /// What makes the others mean something: but for their one fault they would be taken, as these are.
