@@ -4,8 +4,11 @@
 //! HTTP/1.1 without TLS: that, and HTTP/2, stay with a front proxy.
 
 mod body;
+mod stall;
 
 pub use body::{BodyError, Whole};
+
+use self::stall::Stalling;
 
 use std::{future::Future, io, sync::Arc, time::Duration};
 
@@ -40,6 +43,8 @@ pub struct Limits {
     pub body_timeout: Duration,
     /// Bytes of a request's body.
     pub body_bytes_max: usize,
+    /// How long a peer may take nothing of what is sent to it.
+    pub stall_timeout: Duration,
     /// How long a stopping server waits for requests in flight.
     pub drain_timeout: Duration,
 }
@@ -51,6 +56,7 @@ impl Default for Limits {
             head_timeout: Duration::from_secs(15),
             body_timeout: Duration::from_secs(15),
             body_bytes_max: 1024 * 1024,
+            stall_timeout: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(10),
         }
     }
@@ -84,7 +90,8 @@ pub async fn serve(
             }
         };
         let service = TowerToHyperService::new(router.clone());
-        let connection = open.watch(http.serve_connection(TokioIo::new(stream), service));
+        let stream = TokioIo::new(Stalling::new(stream, limits.stall_timeout));
+        let connection = open.watch(http.serve_connection(stream, service));
         tokio::spawn(async move {
             // Timeouts and broken connections are the peer's doing, and nothing to report.
             if let Err(error) = connection.await {

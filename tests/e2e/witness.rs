@@ -17,7 +17,7 @@ use counterfoil_merkle::{
     note::SignatureLine,
     witness::{Answer, checkpoint_path},
 };
-use counterfoil_tests::{Deployment, Http, Issuing, Reply, ServedWitness, SignedTree};
+use counterfoil_tests::{Deployment, Http, Issuing, Person, Reply, ServedWitness, SignedTree};
 
 use crate::PROGRAMS;
 
@@ -81,13 +81,13 @@ fn keys_are_their_owners_alone() {
     let key = witness.home().join("witness.key");
     let mode = || fs::metadata(&key).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(), 0o600);
-    let _ = witness.try_up().exits(0);
+    let _ = witness.check().exits(0);
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
-    let open = witness.try_up().exits(UNKNOWN);
+    let open = witness.check().exits(UNKNOWN);
     assert!(open.err.contains("witness.key") && open.err.contains("chmod 600"), "{}", open.err);
     fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
     let secret = fs::read_to_string(&key).unwrap();
-    for said in [open.out, open.err, witness.try_up().out, witness.log()] {
+    for said in [open.out, open.err, witness.check().out, witness.log()] {
         assert!(!said.contains("PRIVATE") && !said.contains(secret.trim()), "{said}");
     }
     let log = Deployment::init(PROGRAMS, "log.example/init", &["--open"]);
@@ -99,12 +99,12 @@ fn keys_are_their_owners_alone() {
     // A log's key cosigns nothing, and another witness's key not with this state.
     for other in [SignedTree::new("x").key().to_string(), "PRIVATE+KEY+?".to_owned()] {
         fs::write(&key, other).unwrap();
-        let refused = witness.try_up().exits(UNKNOWN);
+        let refused = witness.check().exits(UNKNOWN);
         assert!(refused.err.contains("witness.key"), "{}", refused.err);
     }
     let other = ServedWitness::init(PROGRAMS, "witness.example/other", &[]);
     fs::copy(other.home().join("witness.key"), &key).unwrap();
-    let refused = witness.try_up().exits(UNKNOWN);
+    let refused = witness.check().exits(UNKNOWN);
     assert!(refused.err.contains(&witness.key().to_string()), "{}", refused.err);
 }
 
@@ -132,11 +132,11 @@ fn bad_configurations_are_named() {
         (config.replace("connections_max = 512", "connections_max = 0"), "connections_max"),
     ] {
         fs::write(witness.config(), &text).unwrap();
-        let refused = witness.try_up().exits(UNKNOWN);
+        let refused = witness.check().exits(UNKNOWN);
         assert!(refused.err.contains(reason), "{reason}: {}", refused.err);
     }
     fs::write(witness.config(), &config).unwrap();
-    assert!(witness.try_up().exits(0).out.contains("connections_max = 512"));
+    assert!(witness.check().exits(0).out.contains("connections_max = 512"));
 }
 
 /// A state file that was cut or changed, or is gone: the witness says which, does not start, and changes nothing.
@@ -152,7 +152,7 @@ fn damaged_state_is_named_and_left() {
     flipped[100] ^= 4;
     for damaged in [flipped, whole[..whole.len() - 1].to_vec(), whole[..50].to_vec(), Vec::new()] {
         fs::write(&file, &damaged).unwrap();
-        let refused = witness.try_up().exits(UNKNOWN);
+        let refused = witness.check().exits(UNKNOWN);
         assert!(
             refused.err.contains(file.to_str().unwrap()) && refused.err.contains("damaged"),
             "{}",
@@ -161,7 +161,7 @@ fn damaged_state_is_named_and_left() {
         assert_eq!(fs::read(&file).unwrap(), damaged);
     }
     fs::remove_file(&file).unwrap();
-    let refused = witness.try_up().exits(UNKNOWN);
+    let refused = witness.check().exits(UNKNOWN);
     assert!(
         refused.err.contains(file.to_str().unwrap()) && refused.err.contains("missing"),
         "{}",
@@ -169,7 +169,11 @@ fn damaged_state_is_named_and_left() {
     );
     fs::write(&file, whole).unwrap();
     witness.up();
-    let locked = witness.try_up().exits(UNKNOWN);
+    let checked = witness.check().exits(0);
+    assert!(checked.err.contains("the state was not checked"), "{}", checked.err);
+    let other = Person::new(PROGRAMS);
+    let locked =
+        other.run(&["witness", "serve", "--config", witness.config().to_str().unwrap()]).exits(UNKNOWN);
     assert!(locked.err.contains("another witness is running"), "{}", locked.err);
     cosigned(&submit(&mut witness.http(), &tree.grown(0, 6), 5));
 }
@@ -191,10 +195,10 @@ fn a_fork_is_proven_and_its_proof_handed_on() {
     let evidence = first.http().get(&place).unwrap();
     assert_eq!(evidence.status, 200);
     evidence.text().parse::<ForkEvidence>().unwrap().verify(&trunk.key()).unwrap();
-    let reader = Deployment::init(PROGRAMS, "log.example/reader", &["--open"]);
+    let reader = Person::new(PROGRAMS);
     fs::write(reader.home().join("evidence.txt"), &evidence.body).unwrap();
     let key = trunk.key().to_string();
-    let _ = reader.client(&["verify-evidence", "evidence.txt", "--log-key", &key]).exits(0);
+    let _ = reader.run(&["verify-evidence", "evidence.txt", "--log-key", &key]).exits(0);
 
     assert_eq!(second.http().post("/evidence", &evidence.body).unwrap().status, 200);
     first.kill();

@@ -106,8 +106,8 @@ impl ServedWitness {
         (self.address, self.process) = (Some(address), Some(child));
     }
 
-    /// Tries to start it, for when that is to fail at once.
-    pub fn try_up(&self) -> Run {
+    /// Checks all that starting it checks.
+    pub fn check(&self) -> Run {
         finish(self.serve().arg("--check"))
     }
 

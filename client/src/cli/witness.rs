@@ -15,7 +15,6 @@ use serde_json::json;
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
-    sync::Notify,
     task::JoinSet,
 };
 use tracing::{info, warn};
@@ -30,9 +29,9 @@ use crate::{
         config::{Config, LogConfig},
         handover, http,
         metrics::Metrics,
-        service::{self, Witness},
+        service::{self, Witness, WitnessError},
         slot::Tools,
-        state::StateDir,
+        state::{StateDir, StateError},
     },
 };
 
@@ -99,7 +98,8 @@ impl Init {
         for there in [&key, &state, &path] {
             ensure!(!there.try_exists()?, "{} is there already; nothing was changed", there.display());
         }
-        file::create_folder(&self.out)?;
+        file::create_folder(self.out.parent().unwrap_or(&self.out))?;
+        file::create_folder_durably(&self.out)?;
         StateDir::create(&state, signer.public())?;
         let text = Zeroizing::new(format!("{}\n", *signer.to_text()));
         file::create(&key, text.as_bytes(), Access::Secret)?;
@@ -143,7 +143,7 @@ pub(super) struct Serve {
     #[arg(long, value_name = "ADDR")]
     listen: Option<SocketAddr>,
 
-    /// Check configuration, key and state, print the effective configuration, and end.
+    /// Check configuration and key, and the state unless a witness is running on it; print what is in effect, and end.
     #[arg(long)]
     check: bool,
 }
@@ -153,17 +153,24 @@ impl Serve {
         let colour = io::stderr().is_terminal();
         tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(colour).with_target(false).init();
         let config = self.effective()?;
-        let witness = Witness::open(&config.state, tools(&config.key_file)?, &config.roster()?)?;
         let monitor = config.monitor.as_deref().map(|url| monitor(url, config.monitor_ca.as_deref()));
         let monitor = monitor.transpose()?;
+        let witness = Witness::open(&config.state, tools(&config.key_file)?, &config.roster()?);
         if self.check {
+            match witness {
+                Err(WitnessError::State(error @ StateError::Locked { .. })) => {
+                    terminal.note(format_args!("{error}; the state was not checked"));
+                }
+                witness => drop(witness?),
+            }
             terminal.raw(format_args!("{}", config.to_toml()));
             return Ok(Exit::YES);
         }
+        let witness = witness?;
         let bound = TcpListener::bind(config.listen).await;
         let listener = bound.with_context(|| format!("cannot listen on {}", config.listen))?;
         let (stop, reload) = (killed()?, signal(SignalKind::hangup())?);
-        let (address, vkey) = (listener.local_addr()?, witness.tools().signer.public().to_string());
+        let (address, vkey) = (listener.local_addr()?, witness.tools().vkey().to_string());
         terminal.line(format_args!("witness {vkey}\nlistening on http://{address}"));
         terminal.value(&json!({ "vkey": vkey, "listening": format!("http://{address}") }));
         info!(logs = witness.slots().len(), %address, "listening");
@@ -202,14 +209,10 @@ fn tools(key: &Path) -> anyhow::Result<Tools> {
     let text = file::read_secret(key, KEY_BYTES_MAX)?;
     let parsed = text.trim_end_matches('\n').parse();
     let signer: NoteSigner = parsed.with_context(|| format!("{} is not a key", key.display()))?;
-    service::check_signer(signer.public()).with_context(|| key.display().to_string())?;
     let started = Instant::now();
-    Ok(Tools {
-        signer,
-        wall: Box::new(|| SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())),
-        steady: Box::new(move || started.elapsed()),
-        refused: Notify::new(),
-    })
+    let wall = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let tools = Tools::new(signer, Box::new(wall), Box::new(move || started.elapsed()));
+    tools.with_context(|| key.display().to_string())
 }
 
 fn monitor(url: &str, authorities: Option<&Path>) -> anyhow::Result<Gossip> {
@@ -219,9 +222,13 @@ fn monitor(url: &str, authorities: Option<&Path>) -> anyhow::Result<Gossip> {
 
 /// Reads configuration and lists again on SIGHUP, and watches what is new in them. Never ends.
 async fn watch_more(witness: Arc<Witness>, serve: Serve, mut reload: Signal) {
+    let serve = Arc::new(serve);
     while reload.recv().await.is_some() {
-        let roster = serve.effective().and_then(|config| Ok(config.roster()?));
-        match roster.and_then(|roster| Ok(witness.watch(&roster)?)) {
+        let (witness, serve) = (Arc::clone(&witness), Arc::clone(&serve));
+        // Many logs are many files.
+        let watch = move || anyhow::Ok(witness.watch(&serve.effective()?.roster()?)?);
+        let watched = tokio::task::spawn_blocking(watch).await.map_err(anyhow::Error::from);
+        match watched.flatten() {
             Ok(added) => info!(added, "the configuration was read again"),
             Err(error) => warn!("the configuration was not taken, all stays as it was: {error:#}"),
         }

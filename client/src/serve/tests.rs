@@ -14,8 +14,12 @@ const LIMITS: Limits = Limits {
     head_timeout: Duration::from_millis(500),
     body_timeout: Duration::from_millis(500),
     body_bytes_max: 10,
+    stall_timeout: Duration::from_millis(500),
     drain_timeout: Duration::from_secs(10),
 };
+
+/// More than a connection's buffers hold.
+const LONG: usize = 64 * 1024 * 1024;
 
 struct Server {
     address: SocketAddr,
@@ -38,7 +42,9 @@ async fn start() -> Server {
             body
         }
     };
-    let router = Router::new().route("/", post(async |Whole(body): Whole| body)).route("/held", post(hold));
+    let router = Router::new()
+        .route("/", post(async |Whole(body): Whole| body).get(async || vec![b'x'; LONG]))
+        .route("/held", post(hold));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel();
@@ -96,6 +102,31 @@ async fn a_dripping_body_ends() {
     reading.read_exact(&mut answer).await.unwrap();
     assert_eq!(&answer, b"HTTP/1.1 408");
     drip.abort();
+}
+
+/// Who asks for much and takes nothing is let go; who takes it slowly gets it all.
+#[tokio::test]
+async fn answers_that_nobody_takes_end() {
+    let Server { address, stop: _stop, .. } = start().await;
+    let ask = async || {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await.unwrap();
+        stream
+    };
+    let held = [ask().await, ask().await];
+    // There is no third place until these two have lost theirs.
+    let third = exchange(address, &request("/", 1, "a")).await;
+    assert!(third.starts_with("HTTP/1.1 200"), "{third}");
+    drop(held);
+    let (mut slow, mut taken, mut part) = (ask().await, 0, vec![0; LONG / 8]);
+    loop {
+        time::sleep(LIMITS.stall_timeout / 4).await;
+        match slow.read(&mut part).await.unwrap() {
+            0 => break,
+            more => taken += more,
+        }
+    }
+    assert!(taken > LONG, "{taken}");
 }
 
 /// One connection too many waits for its turn, and gets it.

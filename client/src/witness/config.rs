@@ -100,6 +100,7 @@ impl From<Limits> for serve::Limits {
             body_timeout: Duration::from_secs(limits.body_timeout_s),
             body_bytes_max: BODY_BYTES_MAX,
             drain_timeout: Duration::from_secs(limits.drain_timeout_s),
+            ..Self::default()
         }
     }
 }

@@ -90,7 +90,7 @@ impl Metrics {
     /// The text that Prometheus reads, with the gauges as of now. Logs that were never cosigned have none.
     pub fn print(&self, witness: &Witness) -> String {
         let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-        let (slots, now_s) = (witness.slots(), (witness.tools().wall)());
+        let (slots, now_s) = (witness.slots(), witness.tools().now_s());
         let (mut lost, mut refused, mut waiting) = (0, 0, 0);
         for slot in &slots {
             let view = slot.view();

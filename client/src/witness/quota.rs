@@ -14,22 +14,25 @@ pub struct Quota {
     interval: Duration,
     growth: Bucket,
     renewal: Bucket,
+    doubt: Bucket,
 }
 
-/// For what a cosignature is asked.
+/// What a request takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Use {
     /// A larger tree.
     Growth,
     /// A new time under the same tree.
     Renewal,
+    /// A place among what was refused.
+    Doubt,
 }
 
 impl Quota {
     /// The full quota of so many requests a day.
     pub fn new(per_day: u32, now: Duration) -> Self {
         let full = Bucket { credit: DAY, at: now };
-        Self { interval: DAY / per_day.max(1), growth: full.clone(), renewal: full }
+        Self { interval: DAY / per_day.max(1), growth: full.clone(), renewal: full.clone(), doubt: full }
     }
 
     /// Takes one request, or says how long to wait for the next.
@@ -37,6 +40,7 @@ impl Quota {
         let bucket = match what {
             Use::Growth => &mut self.growth,
             Use::Renewal => &mut self.renewal,
+            Use::Doubt => &mut self.doubt,
         };
         bucket.take(self.interval, now)
     }

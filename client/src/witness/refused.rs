@@ -185,3 +185,67 @@ fn id_of(checkpoint: &SignedCheckpoint) -> Hash {
     let key = note.signatures().first().map(|line| format!("{}+{}", line.name, line.id)).unwrap_or_default();
     Hash::of(&[key.as_bytes(), b"\n", &head.size.get().to_be_bytes(), head.root.as_bytes()])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::witness::tests::tree::Tree;
+
+    fn shelf() -> (tempfile::TempDir, Refused) {
+        let folder = tempfile::tempdir().unwrap();
+        let refused = Refused::open(folder.path()).unwrap();
+        (folder, refused)
+    }
+
+    /// What nobody else has is never dropped for something newer; what somebody has, or what was cleared, is.
+    #[test]
+    fn room_is_made_where_nothing_is_lost() {
+        let (folder, mut refused) = shelf();
+        let tree = Tree::new(NOTES_MAX as u64 + 10);
+        let mut next = (1..).map(|size| tree.checkpoint(size));
+        let mut add = |refused: &mut Refused| {
+            let checkpoint = next.next().unwrap();
+            refused.add(&checkpoint).unwrap();
+            id_of(&checkpoint)
+        };
+        let ids: Vec<_> = (0..NOTES_MAX).map(|_| add(&mut refused)).collect();
+        let late = add(&mut refused);
+        assert_eq!((refused.len(), refused.waiting().contains(&late)), (NOTES_MAX, false));
+        refused.tell(ids[0]).unwrap();
+        refused.clear(ids[1]).unwrap();
+        let first = add(&mut refused);
+        assert!(refused.waiting().contains(&first) && refused.read(ids[0]).is_ok());
+        let second = add(&mut refused);
+        assert!(refused.waiting().contains(&second) && refused.read(ids[0]).is_err());
+        let late = add(&mut refused);
+        assert!(!refused.waiting().contains(&late));
+        let waiting = refused.waiting();
+        assert!(ids[2..].iter().chain([&first, &second]).all(|id| waiting.contains(id)));
+        assert_eq!(Refused::open(folder.path()).unwrap().waiting(), waiting, "and so on disk");
+    }
+
+    /// One key, size and root is one note, whatever lines it carries and however often it comes, cleared or not.
+    #[test]
+    fn a_note_is_kept_once() {
+        let (folder, mut refused) = shelf();
+        let tree = Tree::new(9);
+        for _ in 0..3 {
+            refused.add(&tree.checkpoint(5)).unwrap();
+        }
+        assert_eq!((refused.len(), refused.waiting().len()), (1, 1));
+        let id = refused.waiting()[0];
+        assert_eq!(refused.read(id).unwrap(), tree.checkpoint(5));
+        assert_eq!(refused.contradicting(tree.head(5)).unwrap(), None);
+        let other = tree.forked(2, 5);
+        assert_eq!(refused.contradicting(other.head(5)).unwrap(), Some(tree.checkpoint(5)));
+        refused.tell(id).unwrap();
+        refused.tell(id).unwrap();
+        assert_eq!((refused.len(), refused.waiting().len()), (1, 0));
+        refused.settle(tree.head(5)).unwrap();
+        refused.clear(id).unwrap();
+        refused.add(&tree.checkpoint(5)).unwrap();
+        assert_eq!(refused.len(), 0);
+        assert_eq!(refused.contradicting(other.head(5)).unwrap(), None);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+}

@@ -9,7 +9,7 @@ use std::{
 use counterfoil_merkle::{
     Hash,
     evidence::{EvidenceError, ForkEvidence},
-    key::{Algorithm, NoteSigner, VerifierKey},
+    key::{Algorithm, KeyError, KeyName, NoteSigner},
     note::SignatureLine,
 };
 use tracing::warn;
@@ -36,12 +36,8 @@ struct Logs {
 
 impl Witness {
     /// The witness with this state, with all logs on the roster read and checked.
-    ///
-    /// # Panics
-    /// If the signer is no cosigner: see [`check_signer`].
     pub fn open(state: &Path, tools: Tools, roster: &Roster) -> Result<Self, WitnessError> {
-        check_signer(tools.signer.public()).expect("a witness has a cosigner's key");
-        let state = StateDir::open(state, tools.signer.public())?;
+        let state = StateDir::open(state, tools.vkey())?;
         let witness = Self { state, tools: Arc::new(tools), logs: RwLock::default() };
         witness.watch(roster)?;
         let logs = witness.logs.read().unwrap_or_else(PoisonError::into_inner);
@@ -113,19 +109,6 @@ impl Witness {
     }
 }
 
-/// Whether this is a key that a witness can have. One signature algorithm is supported.
-pub fn check_signer(key: &VerifierKey) -> Result<(), SignerError> {
-    match key.algorithm() {
-        Algorithm::CosignatureV1 => Ok(()),
-        Algorithm::Ed25519 => Err(SignerError),
-    }
-}
-
-/// The key is none of a cosigner.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a witness's key is a cosigner's (algorithm 0x04), not a log's (0x01)")]
-pub struct SignerError;
-
 /// Why a witness does not start, or does not watch more logs.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -159,8 +142,7 @@ pub enum EvidenceRefusal {
     Storage,
 }
 
-/// Makes the key of a new witness from 32 random bytes.
-pub fn new_signer(name: &str, seed: &[u8; 32]) -> Result<NoteSigner, counterfoil_merkle::key::KeyError> {
-    let name = counterfoil_merkle::key::KeyName::new(name)?;
-    NoteSigner::from_seed(name, Algorithm::CosignatureV1, seed)
+/// The key of a new witness, from 32 random bytes.
+pub fn new_signer(name: &str, seed: &[u8; 32]) -> Result<NoteSigner, KeyError> {
+    NoteSigner::from_seed(KeyName::new(name)?, Algorithm::CosignatureV1, seed)
 }

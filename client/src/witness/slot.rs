@@ -7,7 +7,10 @@ use std::{
 };
 
 use counterfoil_merkle::{
-    Hash, TreeHead, checkpoint::SignedCheckpoint, evidence::ForkEvidence, key::NoteSigner,
+    Hash, TreeHead,
+    checkpoint::SignedCheckpoint,
+    evidence::ForkEvidence,
+    key::{Algorithm, NoteSigner, VerifierKey},
     note::SignatureLine,
 };
 use tokio::sync::{Mutex, Notify};
@@ -27,15 +30,43 @@ const CLOCK_BEHIND_MAX_S: u64 = 60;
 
 /// With what all logs are served.
 pub struct Tools {
-    /// The witness's key.
-    pub signer: NoteSigner,
-    /// POSIX seconds by the wall clock.
-    pub wall: Box<dyn Fn() -> u64 + Send + Sync>,
-    /// Time since some moment by a clock that never goes back.
-    pub steady: Box<dyn Fn() -> Duration + Send + Sync>,
+    signer: NoteSigner,
+    wall: Wall,
+    steady: Steady,
     /// Told when a refused note waits for somebody else to have it.
     pub refused: Notify,
 }
+
+/// POSIX seconds by the wall clock.
+pub type Wall = Box<dyn Fn() -> u64 + Send + Sync>;
+
+/// Time since some moment by a clock that never goes back.
+pub type Steady = Box<dyn Fn() -> Duration + Send + Sync>;
+
+impl Tools {
+    /// A witness's key, and its clocks.
+    pub fn new(signer: NoteSigner, wall: Wall, steady: Steady) -> Result<Self, SignerError> {
+        match signer.public().algorithm() {
+            Algorithm::CosignatureV1 => Ok(Self { signer, wall, steady, refused: Notify::new() }),
+            Algorithm::Ed25519 => Err(SignerError),
+        }
+    }
+
+    /// The witness's public key.
+    pub const fn vkey(&self) -> &VerifierKey {
+        self.signer.public()
+    }
+
+    /// POSIX seconds.
+    pub fn now_s(&self) -> u64 {
+        (self.wall)()
+    }
+}
+
+/// The key is none of a witness.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a witness's key is a cosigner's (algorithm 0x04), not a log's (0x01)")]
+pub struct SignerError;
 
 /// One log.
 pub struct Slot {
@@ -189,29 +220,17 @@ impl Slot {
         if refused.is_some_and(|refused| self.compare(state, &checkpoint, &refused)) {
             return Err(Refusal::Forked { log: self.log.id() });
         }
-        let (now_s, signer) = ((self.tools.wall)(), &self.tools.signer);
-        let time_s = match &state.newest {
-            Some(newest) if newest.time_s > now_s.saturating_add(CLOCK_BEHIND_MAX_S) => {
-                error!(log = %self.log.origin(), now_s, signed_s = newest.time_s, "the clock is behind what was signed");
-                return Err(Refusal::Clock);
-            }
+        let (time_s, signer) = (self.time_s(state)?, &self.tools.signer);
+        if let Some(newest) = &state.newest
+            && newest.time_s == time_s
+            && newest.checkpoint.note().text() == checkpoint.note().text()
+        {
             // Signing the same again would give the same bytes.
-            Some(newest)
-                if newest.time_s == now_s && newest.checkpoint.note().text() == checkpoint.note().text() =>
-            {
-                return Ok(own_lines(&newest.checkpoint, signer));
-            }
-            Some(newest) => newest.time_s.max(now_s),
-            None => now_s,
-        };
-        if time_s == 0 {
-            return Err(Refusal::Clock);
+            return Ok(own_lines(&newest.checkpoint, signer));
         }
         let what = if state.newest.is_some() && head == state.head() { Use::Renewal } else { Use::Growth };
-        state
-            .quota
-            .take(what, (self.tools.steady)())
-            .map_err(|wait| Refusal::TooMany { retry_after_s: wait.as_secs() + 1 })?;
+        let taken = state.quota.take(what, (self.tools.steady)());
+        taken.map_err(|wait| Refusal::TooMany { retry_after_s: wait.as_secs() + 1 })?;
         checkpoint.cosign(signer, time_s);
         let verified = checkpoint.cosignature(signer.public()).expect("what was signed just now verifies");
         assert_eq!(verified.time_s, time_s, "the cosignature says when it was made");
@@ -220,6 +239,17 @@ impl Slot {
         state.newest = Some(Arc::new(Cosigned { checkpoint, time_s }));
         state.refused.settle(head).unwrap_or_else(|error| self.report(&error));
         Ok(lines)
+    }
+
+    /// The time to sign: that of the clock, and never before one that was signed.
+    fn time_s(&self, state: &State) -> Result<u64, Refusal> {
+        let (now_s, signed_s) = (self.tools.now_s(), state.newest.as_ref().map_or(0, |newest| newest.time_s));
+        // A time of 0 would say nothing of when it was.
+        if now_s == 0 || signed_s > now_s.saturating_add(CLOCK_BEHIND_MAX_S) {
+            error!(log = %self.log.origin(), now_s, signed_s, "the clock is behind what was signed");
+            return Err(Refusal::Clock);
+        }
+        Ok(now_s.max(signed_s))
     }
 
     /// Puts a cosigned checkpoint in place of the one before. Until this is done nobody may hear of it.
@@ -236,9 +266,9 @@ impl Slot {
     /// Keeps what was refused, and evidence if there is any in it.
     fn suspect(&self, state: &mut State, checkpoint: &SignedCheckpoint) {
         let head = checkpoint.unverified().head;
-        warn!(log = %self.log.origin(), size = head.size.get(), root = %head.root, "the log signed what was refused");
-        if let Err(error) = state.refused.add(checkpoint) {
-            self.report(&error);
+        if state.quota.take(Use::Doubt, (self.tools.steady)()).is_ok() {
+            warn!(log = %self.log.origin(), size = %head.size, root = %head.root, "the log signed what was refused");
+            state.refused.add(checkpoint).unwrap_or_else(|error| self.report(&error));
         }
         let cosigned = state.newest.clone().filter(|newest| newest.head().size == head.size);
         let other = match cosigned {

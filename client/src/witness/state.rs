@@ -42,7 +42,8 @@ impl StateDir {
     /// # Errors
     /// If there is one.
     pub fn create(directory: &Path, witness: &VerifierKey) -> Result<(), StateError> {
-        file::create_folder(directory)?;
+        file::create_folder(directory.parent().unwrap_or(directory))?;
+        file::create_folder_durably(directory)?;
         let path = directory.join("witness");
         if path.exists() || directory.join("log").exists() {
             return Err(StateError::Exists { path: directory.to_owned() });

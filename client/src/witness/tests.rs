@@ -24,7 +24,6 @@ use counterfoil_merkle::{
     witness::AddCheckpoint,
 };
 use tempfile::TempDir;
-use tokio::sync::Notify;
 
 use self::tree::watched;
 use super::{
@@ -72,12 +71,9 @@ impl Home {
 
     fn open(&self) -> Result<Arc<Witness>, WitnessError> {
         let (wall, steady) = (Arc::clone(&self.now_s), Arc::clone(&self.now_s));
-        let tools = Tools {
-            signer: signer(NAME, Algorithm::CosignatureV1),
-            wall: Box::new(move || wall.load(Ordering::Relaxed)),
-            steady: Box::new(move || Duration::from_secs(steady.load(Ordering::Relaxed))),
-            refused: Notify::new(),
-        };
+        let wall = Box::new(move || wall.load(Ordering::Relaxed));
+        let steady = Box::new(move || Duration::from_secs(steady.load(Ordering::Relaxed)));
+        let tools = Tools::new(signer(NAME, Algorithm::CosignatureV1), wall, steady).unwrap();
         let mut roster = Roster::default();
         self.logs.iter().for_each(|log| roster.add(log.clone()).unwrap());
         Witness::open(&self.state(), tools, &roster).map(Arc::new)

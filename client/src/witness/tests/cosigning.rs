@@ -33,12 +33,7 @@ async fn the_worked_exchange_comes_out_byte_for_byte() {
     StateDir::create(folder.path(), cosigner.public()).unwrap();
     let mut roster = Roster::default();
     roster.add(WatchedLog::new("log.example/receipts", vec![VKEY.parse().unwrap()], 24).unwrap()).unwrap();
-    let tools = Tools {
-        signer: cosigner,
-        wall: Box::new(|| 1_700_000_000),
-        steady: Box::new(|| Duration::ZERO),
-        refused: Notify::new(),
-    };
+    let tools = Tools::new(cosigner, Box::new(|| 1_700_000_000), Box::new(|| Duration::ZERO)).unwrap();
     let witness = Witness::open(folder.path(), tools, &roster).unwrap();
 
     let root: Hash = ROOT_3.parse().unwrap();
