@@ -254,9 +254,12 @@ impl Slot {
 
     /// Puts a cosigned checkpoint in place of the one before. Until this is done nobody may hear of it.
     fn store(&self, state: &mut State, checkpoint: &SignedCheckpoint) -> Result<(), Refusal> {
+        let first = state.newest.is_none();
+        let created = if first { self.directory.create() } else { Ok(()) };
         // Nothing has changed if this fails.
-        let staged = self.directory.stage(checkpoint).map_err(|error| self.stop(&error))?;
-        let mark = || if state.newest.is_none() { self.directory.mark() } else { Ok(()) };
+        let staged =
+            created.and_then(|()| self.directory.stage(checkpoint)).map_err(|error| self.stop(&error))?;
+        let mark = || if first { self.directory.mark() } else { Ok(()) };
         staged.keep().and_then(|()| mark()).map_err(|error| {
             state.lost = true;
             self.stop(&error)

@@ -201,7 +201,6 @@ impl LogDir {
 
     /// Writes a cosigned checkpoint beside its place. An error here has changed nothing.
     pub fn stage(&self, checkpoint: &SignedCheckpoint) -> Result<Staged, FileError> {
-        self.create()?;
         framed::stage(&self.directory.join("checkpoint"), &checkpoint.to_string())
     }
 
@@ -216,7 +215,7 @@ impl LogDir {
         framed::write(&self.directory.join("evidence"), &evidence.to_string())
     }
 
-    /// Makes the directory, with that of what is refused.
+    /// Makes the directory, with that of what is refused. Needed until there is a checkpoint.
     pub fn create(&self) -> Result<(), FileError> {
         file::create_folder_durably(&self.directory)?;
         file::create_folder_durably(&self.directory.join("refused"))
