@@ -5,6 +5,7 @@ pub mod answer;
 pub mod cli;
 pub mod context;
 pub mod conviction;
+pub mod cpus;
 pub mod file;
 pub mod fleet;
 pub mod fork;

@@ -13,6 +13,7 @@ mod http;
 mod index;
 mod issuers;
 mod light;
+mod load;
 mod monitor;
 mod recovery;
 mod timeouts;
