@@ -12,13 +12,15 @@ use std::{
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
+use counterfoil_merkle::TreeSize;
 use counterfoil_receipt::PublicKey;
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    adopt,
+    adopt, ceiling,
     clock::wall_now,
     config::{AdmissionMode, Config},
+    cpus,
     fsck::fsck,
     index::runs::Runs,
     init::{CONFIG_FILE, MadeLog, NewLog, init},
@@ -57,6 +59,9 @@ enum Command {
     Reindex(WithConfig),
     /// Take over a data directory whose guard is lost, after showing what would be trusted.
     Adopt(Adopt),
+    /// Serve bare handlers that parse envelopes, check signatures and answer fixed bytes: the most that a log could do
+    /// here. Put `counterfoil load` on it, and compare.
+    BenchCeiling(BenchCeiling),
 }
 
 #[derive(Args)]
@@ -117,6 +122,22 @@ struct Run {
     /// The system's clock is right although it is far ahead of the log's last time.
     #[arg(long)]
     confirm_clock: bool,
+    /// Keep to these processors, numbered from 0.
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    cpus: Vec<usize>,
+}
+
+#[derive(Args)]
+struct BenchCeiling {
+    /// Address and port to listen on.
+    #[arg(long, default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+    /// Answer as a log with so many entries would.
+    #[arg(long, value_name = "ENTRIES", default_value = "1000000", value_parser = clap::value_parser!(u64).range(1..))]
+    size: u64,
+    /// Keep to these processors, numbered from 0.
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    cpus: Vec<usize>,
 }
 
 #[derive(Args)]
@@ -142,6 +163,7 @@ pub fn main() -> ExitCode {
         Command::Fsck(arguments) => return check(&arguments),
         Command::Reindex(arguments) => reindex(&arguments),
         Command::Adopt(arguments) => adopt_log(&arguments),
+        Command::BenchCeiling(arguments) => bench_ceiling(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -195,6 +217,7 @@ fn run_log(arguments: &Run) -> anyhow::Result<()> {
         println!("{}", config.to_toml());
         return Ok(());
     }
+    keep_to(&arguments.cpus)?;
     let dev = arguments.dev.is_some();
     run(&config, arguments.confirm_clock, |address| {
         if let Some(made) = made {
@@ -204,6 +227,21 @@ fn run_log(arguments: &Run) -> anyhow::Result<()> {
         if dev {
             print_next(&config, address);
         }
+    })?;
+    Ok(())
+}
+
+/// Before any other thread is started, so that all of them inherit it.
+fn keep_to(processors: &[usize]) -> anyhow::Result<()> {
+    if processors.is_empty() { Ok(()) } else { cpus::keep_to(processors).context("--cpus") }
+}
+
+fn bench_ceiling(arguments: &BenchCeiling) -> anyhow::Result<()> {
+    keep_to(&arguments.cpus)?;
+    let size = TreeSize::new(arguments.size).context("--size")?;
+    ceiling::run(arguments.listen, size, |address, key| {
+        println!("log key     {key}");
+        println!("listening on http://{address}");
     })?;
     Ok(())
 }

@@ -7,10 +7,12 @@
 pub mod admission;
 pub mod adopt;
 pub mod batch;
+pub mod ceiling;
 pub mod cli;
 pub mod clock;
 pub mod commit;
 pub mod config;
+pub mod cpus;
 pub mod driver;
 pub mod fsck;
 pub mod guard;

@@ -1,0 +1,168 @@
+//! The ceiling: what a machine can do if a log did nothing but parse envelopes, check signatures and answer.
+//!
+//! Bare handlers on the log's own accept loop, which answer fixed bytes of the size and form that a log of some size
+//! answers. A load on them says how much of the machine a log can use at most. Nothing is kept, nothing is proven.
+
+use std::{io, net::SocketAddr, sync::Arc};
+
+use axum::{
+    Router,
+    body::Bytes,
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use counterfoil_merkle::{
+    Hash, LeafIndex, TreeHead, TreeSize,
+    checkpoint::{Checkpoint, Origin},
+    key::{Algorithm, KeyName, NoteSigner},
+    proof::InclusionProof,
+    tile::TILE_WIDTH,
+    tlogproof::TlogProof,
+};
+use counterfoil_receipt::{Envelope, Timestamp, envelope::EnvelopeError};
+use serde_json::json;
+use tokio::{net::TcpListener, signal::ctrl_c};
+
+use crate::{
+    config::Limits,
+    http::{serve::serve, submit::NDJSON},
+    keys::Keys,
+};
+
+/// What receipts for the ceiling are meant for.
+const ORIGIN: &str = "ceiling.invalid/1";
+
+/// Receipts are acknowledged with the proof of one of the last leaves: on average so far from the end.
+const BATCH_MIDDLE: u64 = 32;
+
+/// An entry as logs have them.
+const ENTRY: &str = concat!(
+    r#"{"about":null,"at":1763712345678,"claim":null,"#,
+    r#""id":"ed85edfe9122cb34b705085791da5ab614253e024d354c54397fe38e8a0cf240","#,
+    r#""issuer":"MCowBQYDK2VwAyEANB+QrOVswSq2hFCP3MeUuMN44+AoCaP43MJ9uVFQUP8=","kind":"receipt","number":17,"#,
+    r#""sig":"r1bqKuBGxKDMTlUo0qTq0Z0wYfYMwlRG6YZRRRTCTfTBdDeMH6fS3Xh/kdnuEAbHa9wVinNOHTwTfzg0JCiBjA==","#,
+    r#""stream":"0c4ff61cea50c28e8294f7c21221b63e"}"#,
+);
+
+/// What is answered, and the keys that were seen.
+struct Fixed {
+    keys: Keys,
+    /// To one receipt, with a line feed for batches.
+    appended: Bytes,
+    /// To a batch: as many times that as a batch may have lines.
+    batch: Bytes,
+    proof: Bytes,
+    tile: Bytes,
+    checkpoint: Bytes,
+}
+
+/// Serves until interrupted, answering as a log of `size` entries would. `ready` is told the address, and the key that
+/// a load on it is to name as the log's.
+///
+/// # Errors
+/// If there is no such address or runtime to be had.
+pub fn run(listen: SocketAddr, size: TreeSize, ready: impl FnOnce(SocketAddr, &str)) -> io::Result<()> {
+    let limits = Limits::default();
+    let log = signer(ORIGIN, Algorithm::Ed25519);
+    let fixed = Arc::new(Fixed::new(&log, size, limits.batch_lines_max));
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let listener = TcpListener::bind(listen).await?;
+        ready(listener.local_addr()?, &log.public().to_string());
+        let stop = async {
+            // Without a handler for it, an interrupt ends the process, which is as well.
+            let _ = ctrl_c().await;
+        };
+        serve(listener, router(fixed), &limits, stop).await;
+        Ok(())
+    })
+}
+
+fn router(fixed: Arc<Fixed>) -> Router {
+    Router::new()
+        .route("/v1/receipts", post(one))
+        .route("/v1/receipts/batch", post(batch))
+        .route("/v1/proofs/inclusion", get(|fixed: State<Arc<Fixed>>| json_answer(fixed.proof.clone())))
+        .route("/tile/{*path}", get(|fixed: State<Arc<Fixed>>| async move { fixed.tile.clone() }))
+        .route("/checkpoint", get(|fixed: State<Arc<Fixed>>| async move { fixed.checkpoint.clone() }))
+        .with_state(fixed)
+}
+
+async fn json_answer(body: Bytes) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+async fn one(State(fixed): State<Arc<Fixed>>, body: Bytes) -> Response {
+    match fixed.check(&body) {
+        Ok(()) => {
+            let line = fixed.appended.slice(..fixed.appended.len() - 1);
+            (StatusCode::CREATED, json_answer(line).await).into_response()
+        }
+        Err(error) => (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
+    }
+}
+
+async fn batch(State(fixed): State<Arc<Fixed>>, body: Bytes) -> Response {
+    let mut answered = 0;
+    for line in body.split(|&byte| byte == b'\n') {
+        if let Err(error) = fixed.check(line) {
+            return (StatusCode::BAD_REQUEST, error.to_string()).into_response();
+        }
+        answered += fixed.appended.len();
+    }
+    if answered > fixed.batch.len() {
+        return StatusCode::PAYLOAD_TOO_LARGE.into_response();
+    }
+    ([(header::CONTENT_TYPE, NDJSON)], fixed.batch.slice(..answered)).into_response()
+}
+
+impl Fixed {
+    fn new(log: &NoteSigner, size: TreeSize, batch_lines_max: usize) -> Self {
+        let leaf = Hash::leaf(ENTRY.as_bytes());
+        // Of a leaf that was just appended, and of any leaf.
+        let [new, proof] = [size.get().saturating_sub(BATCH_MIDDLE), size.get() / 2].map(|index| {
+            let index = LeafIndex::new(index).expect("a tree's leaf");
+            let nodes = InclusionProof::nodes(index, size).expect("in the tree");
+            InclusionProof::from_nodes(index, size, &vec![leaf; nodes.len()]).expect("in the tree")
+        });
+        let head = TreeHead { size, root: leaf };
+        let mut checkpoint = Checkpoint::new(Origin::new(ORIGIN).expect("an origin"), head).sign(log);
+        let time = Timestamp::from_millis(1_763_712_345_678).expect("a time").seconds();
+        checkpoint.cosign(&signer(&format!("{ORIGIN}/clock"), Algorithm::CosignatureV1), time);
+        let checkpoint = checkpoint.to_string();
+        let [entry, printed] = [ENTRY, &TlogProof::print(&new, &checkpoint)].map(serde_json::Value::from);
+        let line = format!(
+            "{{\"index\":{},\"id\":\"{leaf}\",\"leaf\":\"{leaf}\",\"entry\":{entry},\"proof\":{printed}}}\n",
+            new.index()
+        );
+        let hashes: Vec<_> = proof.hashes().iter().map(|hash| hash.to_base64()).collect();
+        let proof = json!({
+            "index": proof.index().get(), "leaf": leaf.to_string(), "size": size.get(), "root": leaf.to_string(), "hashes": hashes,
+        });
+        let tile = leaf.as_bytes().repeat(usize::try_from(TILE_WIDTH).expect("256"));
+        Self {
+            keys: Keys::default(),
+            batch: line.repeat(batch_lines_max).into(),
+            appended: line.into(),
+            proof: proof.to_string().into(),
+            tile: tile.into(),
+            checkpoint: checkpoint.into(),
+        }
+    }
+
+    /// All that is done with an envelope here.
+    fn check(&self, envelope: &[u8]) -> Result<(), EnvelopeError> {
+        let envelope = Envelope::parse_with(envelope, |key| self.keys.find(key))?;
+        let verified = envelope.verify()?;
+        self.keys.remember(verified.key().clone());
+        Ok(())
+    }
+}
+
+/// A key that everybody has.
+fn signer(name: &str, algorithm: Algorithm) -> NoteSigner {
+    let name = KeyName::new(name).expect("a key's name");
+    NoteSigner::from_seed(name, algorithm, &[7; 32]).expect("any seed makes a key")
+}
