@@ -10,6 +10,7 @@ mod demo;
 mod evidence;
 mod exit;
 mod get;
+mod history;
 mod keygen;
 mod load;
 mod logs;
@@ -70,7 +71,7 @@ enum Command {
     Get(get::Get),
     /// Measure a log: many receipts over many connections.
     Load(load::LoadCommand),
-    /// Verify a bundle, offline.
+    /// Verify a bundle: offline, or with --log against what was seen of that log too.
     Verify(verify::Verify),
     /// Read a log whole, recompute it, and say what does not hold.
     Monitor(monitor::Monitor),

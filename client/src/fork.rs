@@ -13,12 +13,17 @@
 //! the larger tree is gone and no history ever grows past it: any smaller tree could be the beginning of the larger one, and
 //! to show that it is not takes 32 bytes for every entry. That is what monitors are for.
 
+use std::time::Duration;
+
 use counterfoil_merkle::{
     Hash, LeafIndex, NodeId, TreeHead, checkpoint::SignedCheckpoint, evidence::ForkEvidence, growth::Growth,
     proof::InclusionProof, tlogproof::TlogProof,
 };
 
 use crate::{log::Log, source::Resource};
+
+/// How long the tiles of a log are waited for.
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A checkpoint that somebody was shown, and the record that it came with, if one did.
 #[derive(Clone, Debug)]
@@ -60,10 +65,15 @@ pub fn prove_offline(log: &Log, one: &Sighting, other: &Sighting) -> Option<Fork
 }
 
 /// Evidence that the log signed two histories, if these two checkpoints exclude one another and the tiles for it can be had
-/// from where the log is read. Reads at most some hundred tiles. Nothing found says nothing.
+/// from where the log is read, within a minute or two. Reads some hundred tiles at most. Nothing found says nothing.
 ///
 /// The log's present checkpoint is a third witness: of two that exclude one another it contains one at most.
 pub async fn prove(log: &Log, one: &Sighting, other: &Sighting) -> Option<ForkEvidence> {
+    // A log that is to be convicted has no interest in answering soon.
+    tokio::time::timeout(PATIENCE, search(log, one, other)).await.ok().flatten()
+}
+
+async fn search(log: &Log, one: &Sighting, other: &Sighting) -> Option<ForkEvidence> {
     if let Some(evidence) = prove_between(log, one, other).await {
         return Some(evidence);
     }

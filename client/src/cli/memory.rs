@@ -11,7 +11,7 @@ use counterfoil_merkle::{
 };
 use counterfoil_receipt::{bundle::Bundle, verify::Report};
 
-use super::{Opened, Terminal, report::History, terminal::shown};
+use super::{Opened, Terminal, history::History, terminal::shown};
 use crate::{
     file::{self, Access},
     fork::Sighting,
@@ -68,9 +68,7 @@ impl Opened {
             None => Sighting::of(checkpoint.signed().clone()),
         };
         match self.pin.hold_sighting(&self.log, checkpoint, &sighting).await {
-            Err(PinError::Forked { path: None, origin, evidence }) => {
-                Err(kept_here(origin, evidence)?.into())
-            }
+            Err(forked @ PinError::Forked { .. }) => Err(self.accuse(forked).await?.into()),
             held => Ok(held?),
         }
     }
@@ -119,21 +117,24 @@ impl Opened {
         Ok(told)
     }
 
-    /// Hands evidence to those that are to hear of the log. Whether they take it is their affair.
-    async fn accuse(&self, evidence: &ForkEvidence) {
-        for monitor in &self.gossip {
-            // It is kept here in any case, and whoever asks this monitor later brings it again.
-            drop(monitor.accuse(evidence).await);
-        }
-    }
-
     /// Keeps evidence against the log, and hands it to those that are to hear of it; the error to end with.
     pub(super) async fn forked(&self, evidence: ForkEvidence) -> anyhow::Result<PinError> {
-        self.accuse(&evidence).await;
-        match self.pin.convict(evidence)? {
-            PinError::Forked { path: None, origin, evidence } => Ok(kept_here(origin, evidence)?),
-            forked => Ok(forked),
+        self.accuse(self.pin.convict(evidence)?).await
+    }
+
+    /// Sees to it that evidence is kept somewhere, and hands it on.
+    async fn accuse(&self, forked: PinError) -> anyhow::Result<PinError> {
+        let forked = match forked {
+            PinError::Forked { path: None, origin, evidence } => kept_here(origin, evidence)?,
+            forked => forked,
+        };
+        if let PinError::Forked { evidence, .. } = &forked {
+            for monitor in &self.gossip {
+                // Whether it takes it is its own affair: the evidence is kept here.
+                drop(monitor.accuse(evidence).await);
+            }
         }
+        Ok(forked)
     }
 }
 

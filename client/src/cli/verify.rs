@@ -15,11 +15,7 @@ use counterfoil_receipt::{
     verify::{Contents, Report, verify},
 };
 
-use super::{
-    Exit, LogArgs, MemoryArgs, No, Opened, Terminal,
-    report::{self, History},
-    target::contexts,
-};
+use super::{Exit, LogArgs, MemoryArgs, No, Opened, Terminal, history::History, report, target::contexts};
 use crate::{file, log::KnownLog};
 
 /// The longest body that is held against its commitment.
@@ -28,7 +24,7 @@ const BODY_BYTES_MAX: usize = 1024 * 1024 * 1024;
 /// The longest openings file: one opening for every message of a long conversation.
 const OPENINGS_BYTES_MAX: usize = 256 * 1024 * 1024;
 
-/// Verify a bundle, offline.
+/// Verify a bundle: offline, or with --log against what was seen of that log too.
 #[derive(Args, Debug)]
 pub(super) struct Verify {
     /// The bundle.
