@@ -16,6 +16,7 @@ mod light;
 mod load;
 mod monitor;
 mod recovery;
+mod split_view;
 mod timeouts;
 mod witness;
 mod witnessed;
