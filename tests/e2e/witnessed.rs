@@ -4,6 +4,7 @@
 mod clocks;
 mod crash;
 mod forks;
+mod show;
 
 use std::{
     thread,
