@@ -28,7 +28,11 @@ use crate::{
     log::{Log, Status},
     metrics::Metrics,
     objects::{Created, commit_name, never_told_name},
-    publish::heads::Heads,
+    publish::{
+        heads::Heads,
+        run::Halted,
+        shown::{EvidencePlace, check_all},
+    },
     queue::{Outcome, Submission, Taken},
     recover::{Retained, recover},
     rules::WantedRules,
@@ -55,6 +59,8 @@ pub struct Driver {
     pub guard: Arc<Mutex<Guard>>,
     /// Signs heads and publishes them, or hands them on to whoever does.
     pub heads: Heads,
+    /// Where evidence against this log would be.
+    pub evidence: EvidencePlace,
     /// Tells the time.
     pub clock: Clock,
     /// How far the wall clock may be ahead of the guard at start.
@@ -133,6 +139,7 @@ impl Driver {
     /// Finds the log, and holds the wall clock against the guard, and the log against what witnesses saw of it.
     fn begin(&mut self) -> Result<(Term, Vec<Retained>), Stop> {
         self.heads.check()?;
+        self.evidence.check().map_err(Halted::from)?;
         let shown = self.heads.ask_witnesses();
         let mut guard = self.guard.lock().unwrap_or_else(PoisonError::into_inner);
         let ahead = self.clock.now()?.millis().saturating_sub(guard.mark().time.millis());
@@ -142,9 +149,12 @@ impl Driver {
         // A gap is confirmed once, at start; while this process lives the monotonic clock takes over.
         self.clock_gap_max = Duration::MAX;
         let objects = self.log.tiles.objects();
-        let origin = self.heads.identity().origin.as_str();
-        let seen =
-            |tiles: &Tiles, frontier: &Frontier| self.heads.check_shown(&shown, &self.log, tiles, frontier);
+        let (identity, view) = (self.heads.identity(), self.log.view());
+        let newest = view.as_ref().map(|view| &view.checkpoint);
+        let seen = |tiles: &Tiles, frontier: &Frontier| {
+            check_all(&shown, tiles, frontier, newest, &identity.log, &self.evidence)
+        };
+        let origin = identity.origin.as_str();
         let recovered = recover(objects, &mut guard, origin, seen, nonce)?;
         drop(guard);
         let edge = Arc::new(recovered.edge);

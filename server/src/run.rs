@@ -77,7 +77,8 @@ pub fn run(
                         Heads::Witnessed(Box::new(PublishLoop::start(setup, log, publisher, metrics)?))
                     }
                 };
-                let driver = Driver { log, guard, heads, clock, clock_gap_max, rules, metrics };
+                let evidence = EvidencePlace::beside(&config.data);
+                let driver = Driver { log, guard, heads, evidence, clock, clock_gap_max, rules, metrics };
                 let thread = thread::Builder::new().name("sequence".into());
                 Some(thread.spawn(move || driver.run()).map_err(RunError::Thread)?)
             }

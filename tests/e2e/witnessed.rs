@@ -149,6 +149,19 @@ fn appends_wait_for_their_quorum_unless_asked_not_to() {
     assert_eq!(check_answer(&known.json(), id, &world.key).index, 2);
 }
 
+/// A log without witnesses publishes what it makes durable: who prefers not to wait need not.
+#[test]
+fn a_log_alone_answers_201_to_everybody() {
+    let log = Deployment::start(PROGRAMS, "log.example/alone");
+    let (mut http, key) = (log.http(), log.log_key.parse().unwrap());
+    let (id, envelope) = Issuing::new(&log.origin, 1).issue();
+    let reply = http.post_with("/v1/receipts", ASYNC, envelope.as_bytes()).unwrap();
+    assert_eq!((reply.status, reply.header("preference-applied")), (201, None));
+    check_answer(&reply.json(), id, &key);
+    let batch = http.post_with("/v1/receipts/batch", ASYNC, envelope.as_bytes()).unwrap();
+    assert_eq!((batch.status, batch.header("preference-applied")), (200, None));
+}
+
 /// Who waits longer than the log lets anybody is told that the receipt is durable, and where its bundle will be.
 #[test]
 fn waiting_ends_with_202() {

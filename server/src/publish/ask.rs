@@ -152,3 +152,34 @@ pub enum AskerError {
     #[error("the client for witnesses cannot be made: {0}")]
     Client(reqwest::Error),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Clients are made with and without certificates on the machine; other addresses are refused, by the witness' name.
+    #[test]
+    fn witnesses_are_at_http_or_https() {
+        let asker = |submission: &str, authorities: Option<&str>| {
+            let witness = Endpoint {
+                name: "w1".to_owned(),
+                submission: submission.to_owned(),
+                monitoring: "https://m.example".to_owned(),
+                keys: Vec::new(),
+            };
+            let authorities = authorities.map(|pem| pem.as_bytes().to_vec());
+            Asker::new(&witness, &Reach { timeout: Duration::from_secs(1), authorities })
+        };
+        for url in ["http://127.0.0.1:1", "https://w.example/prefix"] {
+            assert!(asker(url, None).is_ok() && asker(url, Some("")).is_ok(), "{url}");
+        }
+        for url in ["", "w.example", "ftp://w.example", "http://", "http://a/?q", "http://a/#f"] {
+            let refused = asker(url, None).unwrap_err().to_string();
+            assert!(refused.starts_with("witness w1: "), "{refused}");
+        }
+        assert!(matches!(
+            asker("http://a", Some("-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n")),
+            Err(AskerError::Client(_))
+        ));
+    }
+}

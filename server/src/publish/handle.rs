@@ -43,7 +43,6 @@ pub struct PublishLoop {
     identity: Identity,
     panel: Panel,
     reach: Reach,
-    evidence: EvidencePlace,
 }
 
 impl PublishLoop {
@@ -58,7 +57,7 @@ impl PublishLoop {
         let (offers, received) = watch::channel(None);
         let halted = Arc::new(Halt { reason: Mutex::default(), log: Arc::clone(&log) });
         let identity = publisher.identity().clone();
-        let (panel, reach, evidence) = (setup.panel.clone(), setup.reach.clone(), setup.evidence.clone());
+        let (panel, reach) = (setup.panel.clone(), setup.reach.clone());
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
         let mut publishing = Loop::new(setup, askers, log, publisher, metrics, received);
@@ -69,17 +68,12 @@ impl PublishLoop {
             ended.reason = runtime.block_on(publishing.run()).err();
         });
         let thread = thread.map_err(StartError::Thread)?;
-        Ok(Self { offers, halted, thread, identity, panel, reach, evidence })
+        Ok(Self { offers, halted, thread, identity, panel, reach })
     }
 
     /// The log's public keys.
     pub const fn identity(&self) -> &Identity {
         &self.identity
-    }
-
-    /// Where evidence against this log is.
-    pub const fn evidence(&self) -> &EvidencePlace {
-        &self.evidence
     }
 
     /// Offers a committed state, newer than those before. Never waits.

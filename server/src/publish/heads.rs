@@ -2,21 +2,11 @@
 
 use std::sync::Arc;
 
-use counterfoil_merkle::Frontier;
 use counterfoil_receipt::Timestamp;
-use futures::executor::block_on;
 use tracing::warn;
 
-use super::{
-    Identity, PublishError, Publisher, View,
-    handle::PublishLoop,
-    run::Halted,
-    shown::{Shown, ShownError},
-};
-use crate::{
-    log::Log,
-    tiles::{Edge, Tiles},
-};
+use super::{Identity, PublishError, Publisher, View, handle::PublishLoop, run::Halted, shown::Shown};
+use crate::{log::Log, tiles::Edge};
 
 /// Who signs and publishes what is committed.
 pub enum Heads {
@@ -60,10 +50,7 @@ impl Heads {
     pub fn check(&self) -> Result<(), Halted> {
         match self {
             Self::Alone(_) => Ok(()),
-            Self::Witnessed(publishing) => {
-                publishing.check()?;
-                Ok(publishing.evidence().check()?)
-            }
+            Self::Witnessed(publishing) => publishing.check(),
         }
     }
 
@@ -76,22 +63,6 @@ impl Heads {
                 Vec::new()
             }),
         }
-    }
-
-    /// Holds what witnesses saw against the tree with this right edge, which is all that is committed.
-    pub fn check_shown(
-        &self,
-        shown: &[Shown],
-        log: &Log,
-        tiles: &Tiles,
-        frontier: &Frontier,
-    ) -> Result<(), ShownError> {
-        let Self::Witnessed(publishing) = self else { return Ok(()) };
-        let (view, key) = (log.view(), &publishing.identity().log);
-        let newest = view.as_ref().map(|view| &view.checkpoint);
-        shown
-            .iter()
-            .try_for_each(|shown| block_on(shown.check(tiles, frontier, newest, key, publishing.evidence())))
     }
 
     /// Ends the publish loop, if there is one.

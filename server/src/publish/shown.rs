@@ -11,6 +11,7 @@ use counterfoil_merkle::{
     Frontier, Hash, TreeHead, TreeSize, checkpoint::SignedCheckpoint, evidence::ForkEvidence, growth::Growth,
     key::VerifierKey,
 };
+use futures::executor::block_on;
 use tracing::error;
 
 use crate::tiles::{ReadError, Tiles};
@@ -95,6 +96,18 @@ impl Shown {
         let own = newest.map_or_else(|| "none is known\n".to_owned(), ToString::to_string);
         format!("Shown by witness {}:\n\n{}\nSigned here last:\n\n{own}", self.witness, self.note)
     }
+}
+
+/// Holds what witnesses showed against the committed tree with this right edge, as [`Shown::check`] does.
+pub fn check_all(
+    shown: &[Shown],
+    tiles: &Tiles,
+    frontier: &Frontier,
+    newest: Option<&SignedCheckpoint>,
+    log: &VerifierKey,
+    place: &EvidencePlace,
+) -> Result<(), ShownError> {
+    shown.iter().try_for_each(|shown| block_on(shown.check(tiles, frontier, newest, log, place)))
 }
 
 /// Where evidence against this log is kept: beside its data directory.
@@ -231,7 +244,6 @@ mod tests {
         checkpoint::{Checkpoint, Origin},
         key::{Algorithm, KeyName, NoteSigner},
     };
-    use futures::executor::block_on;
 
     use super::*;
     use crate::objects::Objects;
