@@ -15,6 +15,7 @@ mod issuers;
 mod light;
 mod load;
 mod monitor;
+mod monitor_kill;
 mod recovery;
 mod split_view;
 mod timeouts;

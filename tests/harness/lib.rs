@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod deployment;
+pub mod evil;
 pub mod http;
 pub mod person;
 pub mod records;

@@ -18,13 +18,16 @@ use super::{
     outline::Outline,
     pipeline::{Pipeline, fetch_one},
     reader::Readers,
-    round::{Monitor, Outside},
+    round::{Monitor, Outside, Settings},
     state::{Newest, StateError},
     tiles::Written,
 };
 
 /// Most entries between two times that the state is kept.
 const STEP_ENTRIES_MAX: u64 = 1 << 16;
+
+/// So many bytes end a step early: what is on its way to the disk is less than what is left free there.
+const STEP_BYTES_MAX: usize = 64 << 20;
 
 /// So many findings end a step early: what was found is handed on before much of it gathers.
 const STEP_FINDINGS_MAX: usize = 1024;
@@ -70,8 +73,8 @@ impl Monitor {
 
 impl Reading<'_> {
     async fn run(mut self, outside: &mut Outside<'_>, found: &mut Found) -> Result<(), StateError> {
-        let (started, time_max) = (Instant::now(), self.monitor.settings.reading_time_max);
-        let new = self.newest.head().size;
+        let (started, old, new) = (Instant::now(), self.audit.size(), self.newest.head().size);
+        let Settings { reading_time_max, reading_entries_max, .. } = self.monitor.settings;
         while self.audit.size() < new {
             if self.entries == 0 && !self.monitor.has_room(found)? {
                 return Ok(());
@@ -79,8 +82,10 @@ impl Reading<'_> {
             let Some(bundle) = self.next(found).await else { break };
             self.take(&bundle, outside, found)?;
             (outside.progress)(self.audit.size(), new);
-            let late = started.elapsed() >= time_max;
+            let read = self.audit.size().get() - old.get();
+            let late = started.elapsed() >= reading_time_max || read >= reading_entries_max;
             let full = self.entries >= STEP_ENTRIES_MAX
+                || self.written.bytes() >= STEP_BYTES_MAX
                 || found.fresh.findings().len() >= STEP_FINDINGS_MAX
                 || self.audit.size() == new;
             if late || full {

@@ -1,6 +1,7 @@
 //! One look at the log from everywhere, and what is kept of it.
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -40,6 +41,9 @@ const IDS_MAX: usize = 1 << 18;
 /// How long a round reads, unless somebody says otherwise: then it is time to look around again.
 pub const READING_TIME_MAX: Duration = Duration::from_secs(60);
 
+/// How many entries a round reads, unless somebody says otherwise.
+pub const READING_ENTRIES_MAX: u64 = 1 << 22;
+
 /// How much room is left on the disk, unless somebody says otherwise.
 pub const FREE_BYTES_MIN: u64 = 256 << 20;
 
@@ -56,6 +60,8 @@ pub struct Settings {
     pub attempts: u32,
     /// How long a round reads before it looks around again.
     pub reading_time_max: Duration,
+    /// How many entries a round reads at most: what one round can add to the disk is bounded by it.
+    pub reading_entries_max: u64,
     /// In how many looks, one after the other, a witness of the policy may be missing.
     pub witness_missed_max: u32,
     /// A tree that the log's must start with, known from elsewhere: without one, the first look is trusted.
@@ -76,6 +82,7 @@ impl Default for Settings {
             fetch_time_max: FETCH_TIME_MAX,
             attempts: ATTEMPTS,
             reading_time_max: READING_TIME_MAX,
+            reading_entries_max: READING_ENTRIES_MAX,
             witness_missed_max: WITNESS_MISSED_MAX,
             expect: None,
             keep: false,
@@ -141,14 +148,13 @@ impl Monitor {
         vantages: Vec<Vantage>,
         settings: Settings,
     ) -> Result<Self, StateError> {
-        if vantages.iter().all(|vantage| vantage.shows != Shows::Log) {
-            return Err(StateError::NothingToRead);
-        }
+        check_vantages(&vantages)?;
         let mut directory = StateDir::open(directory, settings.mark.as_deref())?;
         let mut state = directory.load(&known.key, known.clock.as_ref(), settings.keep)?;
         let log = known.key.clone();
         let clock = state.audit.clock_key().cloned();
         state.audit = state.audit.with_ids(Ids::newest(IDS_MAX));
+        state.views.retain(|name, _| vantages.iter().any(|vantage| vantage.name == *name));
         let forks = Forks::open(directory.path(), &log)?;
         let patience = Patience { time_max: settings.fetch_time_max, attempts: settings.attempts };
         let reader = |(position, vantage)| Arc::new(Reader::new(vantage, position, patience));
@@ -444,5 +450,17 @@ impl Monitor {
         let snapshot = Snapshot::of(&self.directory, &self.state, &self.log, &self.cosigners);
         self.snapshots.send_replace(snapshot);
         Ok(())
+    }
+}
+
+/// Some vantage point must have the log's tiles, and each a name of its own: what it has shown is remembered by that.
+fn check_vantages(vantages: &[Vantage]) -> Result<(), StateError> {
+    let mut names = BTreeSet::new();
+    if let Some(twice) = vantages.iter().find(|vantage| !names.insert(&vantage.name)) {
+        return Err(StateError::NameTwice { name: twice.name.clone() });
+    }
+    match vantages.iter().any(|vantage| vantage.shows == Shows::Log) {
+        true => Ok(()),
+        false => Err(StateError::NothingToRead),
     }
 }

@@ -312,6 +312,12 @@ pub enum StateError {
         /// What it does.
         keeps: bool,
     },
+    /// Two vantage points of one name.
+    #[error("two places to watch the log from are called {name}")]
+    NameTwice {
+        /// The name.
+        name: String,
+    },
     /// No vantage point serves tiles.
     #[error("none of the places to watch the log from serves its tiles")]
     NothingToRead,

@@ -134,6 +134,7 @@ const _: () = assert!(1 << TILE_LEVELS == u8::MAX as usize + 1, "a position in a
 #[derive(Debug, Default)]
 pub(super) struct Written {
     files: Vec<PathBuf>,
+    bytes: usize,
 }
 
 impl Written {
@@ -148,7 +149,13 @@ impl Written {
         };
         written.map_err(|source| StateError::Io { path: path.clone(), source })?;
         self.files.push(path);
+        self.bytes += bytes.len();
         Ok(())
+    }
+
+    /// How many bytes they have.
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Makes all of them durable, and puts them in their places below `root`.

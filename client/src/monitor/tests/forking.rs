@@ -95,6 +95,42 @@ async fn checkpoints_from_elsewhere_are_held_against_the_log() {
     assert_eq!(watch.codes().await, ["fork-known"]);
 }
 
+/// The other branch is larger, and gone from where it was shown; whoever still has its tiles gives what convicts the log,
+/// although the branch that is followed never grows.
+#[tokio::test]
+async fn the_tree_of_a_larger_checkpoint_is_had_from_whoever_has_it() {
+    let mut watch = Watch::verified(5).await;
+    let mirror = watch.add_mirror("elsewhere");
+    watch.log.at(&mirror).publish();
+    let other = watch.branch(4, FULL + 7);
+    watch.notes = vec![other.sign(other.head(FULL + 7))];
+    assert!(watch.codes().await.iter().all(|code| *code == "tile-unavailable"));
+    watch.notes.clear();
+    assert_eq!(watch.codes().await, [""; 0], "that was said");
+    watch.restart().unwrap();
+    other.at(&mirror).publish();
+    watch.log.at(&mirror).show(5);
+    // Nor does the log have its tiles, which is said too.
+    let shown = watch.shown().await;
+    assert_eq!(shown.last(), Some(&format!("fork-larger at checkpoint {}", FULL + 7)), "{shown:?}");
+    assert_eq!((watch.size(), watch.evidence().len(), watch.state().pending.len()), (5, 1, 0));
+}
+
+/// A witness shows what the log does not: a larger tree of the same history is read from the log, once that has it.
+#[tokio::test]
+async fn what_a_witness_saw_is_followed() {
+    let mut watch = Watch::verified(5).await;
+    let place = watch.add_witness("w1");
+    watch.log.grow_to(9);
+    watch.log.show_at_witness(&place, &watch.log.sign(watch.log.head(9)));
+    watch.log.show(5);
+    assert_eq!(watch.shown().await, ["tile-unavailable at tile/0/000.p/9"]);
+    watch.log.publish();
+    watch.log.show(5);
+    assert_eq!(watch.codes().await, [""; 0]);
+    assert_eq!((watch.size(), watch.state().pending.len()), (9, 0));
+}
+
 /// A log that signs without end fills neither disk nor memory.
 #[tokio::test]
 async fn what_is_kept_of_a_hostile_log_is_bounded() {

@@ -56,6 +56,20 @@ async fn one_monitor_a_directory_and_one_log_a_directory() {
 }
 
 #[tokio::test]
+async fn vantage_points_have_names_of_their_own_and_one_has_tiles() {
+    let mut watch = Watch::verified(3).await;
+    let known = watch.log.known();
+    watch.monitor = None;
+    let witness = || Vantage::witness("w".to_owned(), source(&known.url));
+    let open = |vantages| Monitor::open(&watch.state, &known, vantages, settings());
+    assert!(matches!(open(vec![witness()]), Err(StateError::NothingToRead)));
+    let direct = Vantage::direct(source(&known.url));
+    let twice = open(vec![direct.clone(), witness(), witness()]);
+    assert!(matches!(twice, Err(StateError::NameTwice { name }) if name == "w"));
+    assert!(open(vec![direct, witness()]).is_ok());
+}
+
+#[tokio::test]
 async fn damaged_evidence_is_not_overlooked() {
     let mut watch = Watch::verified(5).await;
     watch.branch(4, 5).publish();
