@@ -14,7 +14,7 @@ use counterfoil_receipt::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{staleness, vantage::Shows};
+use super::staleness;
 
 /// In how many looks, one after the other, a witness may be missing, unless somebody says otherwise.
 pub const WITNESS_MISSED_MAX: u32 = 30;
@@ -46,11 +46,12 @@ impl<'p> Cosigners<'p> {
         Self { policy, met: BTreeSet::new(), looked: false }
     }
 
-    /// Checks the cosignatures of a checkpoint: each of them, and whether they are enough where the log shows it.
+    /// Checks the cosignatures of a checkpoint: each of them, and whether they are enough if a quorum is due, as where the
+    /// log itself shows it. Others may have stripped lines that they do not know.
     pub(super) fn look(
         &mut self,
         checkpoint: &VerifiedCheckpoint,
-        shows: Shows,
+        due: bool,
         now: Timestamp,
         stale_after_s: u64,
         known: &mut BTreeMap<String, WitnessSeen>,
@@ -80,7 +81,7 @@ impl<'p> Cosigners<'p> {
                 fresh.insert(key.to_string());
             }
         }
-        if shows == Shows::Checkpoint {
+        if !due {
             return;
         }
         self.looked = true;

@@ -117,7 +117,8 @@ pub struct Outside<'a> {
 
 /// A monitor of one log.
 ///
-/// A round that ended with an error, or was dropped halfway, has kept what it had verified; the next goes on from there.
+/// A round that ended with an error, or was dropped halfway, has kept what it had verified and recorded; the next goes on
+/// from there.
 #[derive(Debug)]
 pub struct Monitor {
     pub(super) directory: StateDir,
@@ -132,6 +133,8 @@ pub struct Monitor {
     pub(super) settings: Settings,
     /// Whether the state has changed since it was kept.
     pub(super) dirty: bool,
+    /// Whether the last round came to its end. If not, what is in memory may be ahead of what was recorded.
+    settled: bool,
     readers: Vec<Arc<Reader>>,
     kept: Option<Kept>,
     backlogs: Backlogs,
@@ -175,6 +178,7 @@ impl Monitor {
             cosigners,
             settings,
             dirty: false,
+            settled: true,
             readers,
             kept,
             backlogs: Backlogs::default(),
@@ -233,6 +237,24 @@ impl Monitor {
     /// # Errors
     /// If the monitor's own state cannot be read or written. Whatever the log does is in the report.
     pub async fn round(&mut self, outside: &mut Outside<'_>) -> Result<Report, StateError> {
+        if !std::mem::replace(&mut self.settled, false) {
+            self.reload()?;
+        }
+        let report = self.look_around(outside).await?;
+        self.settled = true;
+        Ok(report)
+    }
+
+    /// Takes the state as it was kept: a round that did not come to its end may have left another one in memory.
+    fn reload(&mut self) -> Result<(), StateError> {
+        self.state = self.directory.load(&self.log, self.clock.as_ref(), self.settings.keep)?;
+        self.state.audit = self.state.audit.clone().with_ids(Ids::newest(IDS_MAX));
+        self.forks = Forks::open(self.directory.path(), &self.log)?;
+        self.dirty = false;
+        Ok(())
+    }
+
+    async fn look_around(&mut self, outside: &mut Outside<'_>) -> Result<Report, StateError> {
         let mut found = Found::new();
         self.standing(&mut found.fresh)?;
         let old = self.state.head();
@@ -307,6 +329,7 @@ impl Monitor {
         let policy = self.policy.clone();
         let mut cosigners = policy.as_ref().map(Cosigners::new);
         let mut shown = Vec::new();
+        let known = self.state.known().size;
         for (position, note, report) in looks {
             found.fresh.absorb(report);
             let reader = Arc::clone(&self.readers[position]);
@@ -318,11 +341,11 @@ impl Monitor {
             let Settings { stale_after_s, cache_s, .. } = self.settings;
             let view = self.state.views.entry(reader.name().to_owned()).or_default();
             let before = view.clone();
-            view.look(&seen, &reader, now, Delays { stale_after_s, cache_s }, report);
+            view.look(&seen, known, &reader, now, Delays { stale_after_s, cache_s }, report);
             self.dirty |= *view != before;
             if let Some(cosigners) = &mut cosigners {
-                let known = &mut self.state.witnesses;
-                cosigners.look(&seen.checkpoint, reader.shows(), now, stale_after_s, known, report);
+                let (due, witnesses) = (reader.place() == Place::Log, &mut self.state.witnesses);
+                cosigners.look(&seen.checkpoint, due, now, stale_after_s, witnesses, report);
             }
             shown.push(Shown { seen, timely, place: reader.place() });
         }
@@ -351,10 +374,7 @@ impl Monitor {
         reader: &Reader,
         report: &mut Report,
     ) -> Option<counterfoil_receipt::audit::Seen> {
-        let clock = match reader.shows() {
-            Shows::Log => ClockLine::Due,
-            Shows::Checkpoint => ClockLine::Optional,
-        };
+        let clock = if reader.place() == Place::Log { ClockLine::Due } else { ClockLine::Optional };
         let mut read = Report::new();
         let seen = self.state.audit.read_checkpoint(note, clock, &mut read);
         for Finding { code, place, message } in read.findings() {

@@ -23,6 +23,8 @@ pub struct View {
     size: u64,
     /// Since when it has shown less, in ms.
     below_since: Option<u64>,
+    /// The size that is shown now, and since when, in ms.
+    shown: Option<(u64, u64)>,
     /// The newest time of the log's clock, in seconds.
     attested_s: Option<u64>,
     /// Whether it has given proofs beside tiles.
@@ -49,10 +51,11 @@ impl View {
         self.proofs = true;
     }
 
-    /// Takes what is shown now, and says whether it has gone back or stands still.
+    /// Takes what is shown now, and says whether it has gone back or stands still. `known` is the largest tree known.
     pub(super) fn look(
         &mut self,
         seen: &Seen,
+        known: TreeSize,
         reader: &Reader,
         now: Timestamp,
         delays: Delays,
@@ -73,6 +76,16 @@ impl View {
             if for_s > delays.cache_s + lag_s {
                 self.gone_back(size, for_s, reader, report);
             }
+        }
+        let shown = self.shown.filter(|(shown, _)| *shown == size.get());
+        let (_, since) = *self.shown.insert(shown.unwrap_or((size.get(), now.millis())));
+        let for_s = now.millis().saturating_sub(since) / 1000;
+        if size < known && for_s > delays.stale_after_s + lag_s {
+            let message = format_args!(
+                "{}: shows a tree of size {size} for {for_s} s; {known} is known",
+                reader.name()
+            );
+            report.push(Code::ViewBehind, reader.place(), message);
         }
         let age = self.attested_s.and_then(|time_s| staleness(time_s, now, delays.stale_after_s + lag_s));
         if let Some(age_s) = age {

@@ -121,6 +121,8 @@ codes! {
         CosignaturesStale = "cosignatures-stale",
         /// A smaller tree than was shown at the same place before, for longer than a cache could be the reason.
         SizeBack = "size-back",
+        /// An old tree, and nothing newer for long, where others are shown more.
+        ViewBehind = "view-behind",
         /// The log signed a tree that it shows nobody.
         TreeWithheld = "tree-withheld",
 
@@ -171,7 +173,11 @@ impl Code {
     pub const fn class(self) -> Class {
         match self {
             Self::ForkSameSize | Self::ForkSmaller | Self::ForkLarger | Self::ForkKnown => Class::Fork,
-            Self::ClockStale | Self::CosignaturesStale | Self::SizeBack | Self::TreeWithheld => Class::Stale,
+            Self::ClockStale
+            | Self::CosignaturesStale
+            | Self::SizeBack
+            | Self::ViewBehind
+            | Self::TreeWithheld => Class::Stale,
             Self::CheckpointUnavailable
             | Self::TileUnavailable
             | Self::TooSlow

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | equal size, different root | FORK | `equal_size_with_another_root` |
 //! | rollback to a smaller size | STALE (consistent), FORK (not) | `rollback_to_a_smaller_size` |
-//! | freeze | STALE | `freeze` |
+//! | freeze | STALE | `freeze`, `freeze_of_one_view` |
 //! | split by address, user agent or token | FORK | `split_by_who_asks` |
 //! | C and C' in quick succession | INVALID, then FORK | `two_checkpoints_in_quick_succession` |
 //! | key confusion | INVALID | `key_confusion` |
@@ -65,6 +65,27 @@ async fn rollback_to_a_smaller_size() {
     assert_eq!(watch.found().await, NOTHING);
     watch.branch(6, 7).show(7);
     assert_eq!(watch.found().await, is(Class::Fork, &["fork-smaller at checkpoint 7"]));
+}
+
+/// Frozen for us, while others are shown more: the witness that tells so need not know the log's clock.
+#[tokio::test]
+async fn freeze_of_one_view() {
+    let mut watch = Watch::verified(5).await;
+    let place = watch.add_witness("w1");
+    watch.log.grow_to(9);
+    let note = watch.log.sign(watch.log.head(9));
+    let without_clock: String =
+        note.lines().filter(|line| !line.contains("/clock")).map(|line| format!("{line}\n")).collect();
+    watch.log.publish();
+    watch.log.show_at_witness(&place, &without_clock);
+    watch.now_s += 10;
+    assert_eq!(watch.found().await, NOTHING);
+    watch.log.show(5);
+    watch.restart().unwrap();
+    assert_eq!(watch.found().await, NOTHING);
+    watch.now_s += STALE_AFTER_S + 1;
+    let stale = ["size-back at log", "view-behind at log", "clock-stale at checkpoint 5"];
+    assert_eq!(watch.found().await, is(Class::Stale, &stale));
 }
 
 #[tokio::test]

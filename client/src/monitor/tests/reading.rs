@@ -93,6 +93,27 @@ async fn the_state_goes_past_nothing_that_is_not_recorded() {
     assert_eq!(seen.into_inner(), 6, "what was not kept is observed again");
 }
 
+/// What was found in a round that could not be recorded is found again, even if it is found at one look only.
+#[tokio::test]
+async fn what_was_not_recorded_is_found_again() {
+    let mut watch = Watch::verified(5).await;
+    watch.log.now_s -= 1;
+    watch.log.grow_to(6);
+    watch.log.publish();
+    let now = Timestamp::from_millis(1000 * START_S).unwrap();
+    let mut outside = Outside {
+        now: &move || now,
+        progress: &|_, _| (),
+        notes: &[],
+        observe: &mut |_, _, _, _| (),
+        record: &mut |_| Err(StateError::Record("the disk is full".into())),
+    };
+    assert!(watch.monitor.as_mut().unwrap().round(&mut outside).await.is_err());
+    let found = ["clock-back at checkpoint 6", "at-back at entry 5", "at-before-checkpoint at entry 5"];
+    assert_eq!(watch.shown().await, found);
+    assert_eq!(watch.size(), 6);
+}
+
 /// More findings than one step hands on: none is lost.
 #[tokio::test]
 async fn every_finding_is_handed_on() {
