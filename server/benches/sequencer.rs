@@ -22,7 +22,8 @@ use std::{
 };
 
 use counterfoil_receipt::{
-    Id, SigningKey, Statement, admission,
+    Id, SigningKey, Statement,
+    admission::{self, Chain},
     statement::{
         Commitment, Frame, Issuer, Nonce, Number, Numbering, Predicate, Receipt, StreamId, Subject,
         receipt::{Api, Model, Outcome as Ended, Protocol},
@@ -35,12 +36,13 @@ use counterfoil_server::{
     guard::Guard,
     index::runs::Runs,
     init::{NewLog, init},
-    keyfile::read_signer,
+    keyfile::{read_operator, read_signer},
     log::{Log, Status},
     metrics::Metrics,
     objects::Objects,
     publish::{Publisher, heads::Heads},
     queue::{Outcome, Submission},
+    rules::WantedRules,
     sequencer::Admitted,
 };
 use tokio::sync::oneshot;
@@ -98,6 +100,7 @@ fn start(directory: &Path) -> (Arc<Log>, JoinHandle<bool>) {
         directory: directory.join("log"),
         guard: directory.join("guard"),
         mode: AdmissionMode::Open,
+        registrars: Vec::new(),
         listen: None,
     };
     let made = init(&new, wall_now().unwrap()).unwrap();
@@ -110,6 +113,8 @@ fn start(directory: &Path) -> (Arc<Log>, JoinHandle<bool>) {
         made.log_key,
         made.clock_key,
     );
+    let operator = config.operator_key_file.as_deref().map(read_operator).transpose().unwrap();
+    let rules = WantedRules::new(ORIGIN.parse().unwrap(), operator, &config.admission);
     let log = Arc::new(Log::new(objects, Some(runs), config.limits.queue_max));
     let driver = Driver {
         log: Arc::clone(&log),
@@ -117,6 +122,7 @@ fn start(directory: &Path) -> (Arc<Log>, JoinHandle<bool>) {
         heads: Heads::Alone(Box::new(publisher.unwrap())),
         clock: Clock::start().unwrap(),
         clock_gap_max: Duration::MAX,
+        rules: Arc::new(rules.unwrap()),
         metrics: Arc::new(Metrics::new()),
     };
     let driver = thread::Builder::new().name("sequence".into()).spawn(move || driver.run()).unwrap();
@@ -163,7 +169,7 @@ fn admitted(key: &SigningKey, round: u64, number: u64) -> Admitted {
         },
         predicate: Predicate::Receipt(Box::new(Receipt::new(api, model, Ended::Complete))),
     };
-    admission::Admitted::new(statement.sign(key).unwrap(), &statement).into()
+    admission::Admitted::new(statement.sign(key).unwrap(), statement, Chain::default()).into()
 }
 
 /// Hands all of them over as fast as the queue takes them, waits for every answer, and returns the tree's size.
@@ -202,6 +208,7 @@ fn finish(waiting: &mut VecDeque<oneshot::Receiver<Outcome>>) -> u64 {
         match answer.blocking_recv().unwrap() {
             Outcome::Appended { batch, position } => last = batch.leaves[position].index.size_through().get(),
             Outcome::Known { index, .. } => panic!("{index} was there before"),
+            Outcome::Refused { id, .. } => panic!("{id} is refused"),
         }
     }
     last
