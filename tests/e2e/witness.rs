@@ -137,6 +137,18 @@ fn bad_configurations_are_named() {
     }
     fs::write(witness.config(), &config).unwrap();
     assert!(witness.check().exits(0).out.contains("connections_max = 512"));
+
+    let [state, key] = ["state", "witness.key"].map(|name| witness.home().join(name).display().to_string());
+    let arguments = ["witness", "serve", "--check", "--state", &state, "--key", &key, "--log"];
+    let person = Person::new(PROGRAMS);
+    let in_place =
+        person.run(&[&arguments[..], &[&a.to_string(), "--listen", "127.0.0.1:1"]].concat()).exits(0);
+    assert!(in_place.out.contains("a.example") && in_place.out.contains("127.0.0.1:1"), "{}", in_place.out);
+    let _ = person.run(&[&arguments[..], &["a.example"]].concat()).exits(UNKNOWN);
+    let config = witness.config().display().to_string();
+    let _ = person.run(&["witness", "serve", "--config", &config, "--state", &state]).exits(UNKNOWN);
+    let _ = person.run(&["witness", "serve", "--check", "--state", "nowhere", "--key", &key]).exits(UNKNOWN);
+    assert!(!person.home().join("nowhere").exists());
 }
 
 /// A state file that was cut or changed, or is gone: the witness says which, does not start, and changes nothing.

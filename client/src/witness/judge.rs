@@ -65,8 +65,9 @@ impl WatchedLog {
         let mut lines = Vec::new();
         let mut unsigned = None;
         for key in self.keys() {
-            match note.verify(key) {
-                Ok(()) => lines.extend(note.only(&[key]).signatures().first().cloned()),
+            let own = distinct(&note.only(&[key]))?;
+            match own.verify(key) {
+                Ok(()) => lines.extend(own.signatures().first().cloned()),
                 Err(error @ NoteError::NotSigned { .. }) => unsigned = Some(error),
                 Err(error) => return Err(error),
             }
@@ -99,6 +100,17 @@ impl WatchedLog {
         }
         checked
     }
+}
+
+/// The note with each line once. A stranger can repeat a good line and make no other: he buys no work with that.
+fn distinct(note: &Note) -> Result<Note, NoteError> {
+    let mut distinct = Note::new(note.text().to_owned())?;
+    for line in note.signatures() {
+        if !distinct.signatures().contains(line) {
+            distinct.push(line.clone());
+        }
+    }
+    Ok(distinct)
 }
 
 /// What a witness decides.
