@@ -8,8 +8,8 @@
 //! - a checkpoint that came with a record (a bundle): the tiles of *any* tree that has that index, be it the smaller one.
 //!
 //! So a monitor, which keeps all hash tiles of the history that it follows, convicts every smaller checkpoint of another
-//! history by itself, and every larger one once its own history has outgrown it; a person who kept a receipt of the other
-//! history convicts with the tiles of either. Nobody convicts who has nothing but two checkpoints of different sizes, when
+//! history by itself, and every larger one once its own history has outgrown it; a person who kept a receipt from after the
+//! fork convicts with the tiles of any other tree that reaches its index. Nobody convicts who has nothing but two checkpoints of different sizes, when
 //! the larger tree is gone and no history ever grows past it: any smaller tree could be the beginning of the larger one, and
 //! to show that it is not takes 32 bytes for every entry. That is what monitors are for.
 
