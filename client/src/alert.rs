@@ -25,16 +25,13 @@ pub mod sink;
 mod tests;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs::{self, File, TryLockError},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use counterfoil_receipt::{
-    Timestamp,
-    audit::{Class, Report},
-};
+use counterfoil_receipt::{Timestamp, audit::Class};
 use tokio::sync::watch;
 
 use self::{
@@ -181,16 +178,10 @@ impl Alerts {
     }
 
     /// Takes what a whole round has found in a log, and has not: outages that have lasted, and what has passed.
-    pub fn round(
-        &self,
-        log: &str,
-        found: &[Found],
-        report: &Report,
-        now: Timestamp,
-    ) -> Result<(), QueueError> {
+    pub fn round(&self, log: &str, found: &[Found], now: Timestamp) -> Result<(), QueueError> {
         self.record(log, found, now)?;
         let mut inner = self.lock();
-        let alerts = inner.episodes.round(log, found, report, self.outage_after_ms, now);
+        let alerts = inner.episodes.round(log, found, self.outage_after_ms, now);
         self.take(inner, &alerts, now)
     }
 
@@ -211,14 +202,11 @@ impl Alerts {
         Ok(())
     }
 
-    /// What lasts, and what was found for good among the newest `count` alerts, newest first.
+    /// What sinks are told of among the newest `count` alerts, newest first.
     pub fn newest(&self, count: usize) -> Result<Vec<Alert>, QueueError> {
         let inner = self.lock();
         let mut alerts = Vec::new();
-        for number in inner.queue.numbers().rev() {
-            if alerts.len() == count {
-                break;
-            }
+        for number in inner.queue.numbers().rev().take(count) {
             let alert = inner.queue.alert(number)?;
             if alert.event.is_told() {
                 alerts.push(alert);
@@ -227,9 +215,26 @@ impl Alerts {
         Ok(alerts)
     }
 
-    /// What lasts now, of all logs.
-    pub fn open_now(&self) -> Vec<Alert> {
-        self.lock().episodes.open().cloned().collect()
+    /// What lasts now, of all logs: at most `count`, the gravest and oldest first.
+    pub fn open_now(&self, count: usize) -> Vec<Alert> {
+        let inner = self.lock();
+        let mut open: Vec<_> = inner.episodes.open().collect();
+        open.sort_by_key(|alert| (alert.class, alert.at));
+        open.into_iter().take(count).cloned().collect()
+    }
+
+    /// How much lasts now, by log, class and code.
+    pub fn open_counts(&self) -> BTreeMap<(String, Class, String), u64> {
+        let mut counts = BTreeMap::new();
+        for alert in self.lock().episodes.open() {
+            *counts.entry((alert.log.clone(), alert.class, alert.code.clone())).or_default() += 1;
+        }
+        counts
+    }
+
+    /// Whether nothing can be kept any more before the queue is opened again.
+    pub fn is_broken(&self) -> bool {
+        self.lock().queue.is_broken()
     }
 
     /// How all sinks stand.

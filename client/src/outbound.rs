@@ -11,7 +11,7 @@ use std::{
 };
 
 use reqwest::{
-    Certificate, Client, Url,
+    Certificate, Client, ClientBuilder, Url,
     dns::{Addrs, Name, Resolve, Resolving},
     redirect,
 };
@@ -200,21 +200,34 @@ impl Guarded {
         if let Ok(address) = host.parse() {
             self.reachable.check(address).map_err(|error| format!("{error} by allow_addresses"))?;
         }
-        let builder = Client::builder()
-            .user_agent(concat!("counterfoil/", env!("CARGO_PKG_VERSION")))
-            .redirect(redirect::Policy::none())
-            .no_proxy()
-            .timeout(self.timeout)
-            .dns_resolver(self.reachable.clone());
-        let built = match &self.authorities {
-            Some(pem) => {
-                Certificate::from_pem_bundle(pem).and_then(|roots| builder.tls_certs_only(roots).build())
-            }
-            // Without roots, which nothing here needs; looking for the system's fails where there are none.
-            None if url.scheme() == "http" => builder.tls_certs_only([]).build(),
-            None => builder.build(),
+        let builder = || {
+            Client::builder()
+                .user_agent(concat!("counterfoil/", env!("CARGO_PKG_VERSION")))
+                .redirect(redirect::Policy::none())
+                .no_proxy()
+                .timeout(self.timeout)
+                .dns_resolver(self.reachable.clone())
         };
+        let built = trusting(builder, url.scheme(), self.authorities.as_deref());
         built.map_err(|error| chain(&error))
+    }
+}
+
+/// A client that trusts these certificates, or else the system's, or, where there are none, those that browsers trust.
+pub fn trusting(
+    builder: impl Fn() -> ClientBuilder,
+    scheme: &str,
+    authorities: Option<&[u8]>,
+) -> reqwest::Result<Client> {
+    match authorities {
+        // Without roots, which nothing there needs; looking for the system's fails where there are none.
+        _ if scheme == "http" => builder().tls_certs_only([]).build(),
+        Some(pem) => builder().tls_certs_only(Certificate::from_pem_bundle(pem)?).build(),
+        None => builder().build().or_else(|_| {
+            let roots = webpki_root_certs::TLS_SERVER_ROOT_CERTS;
+            let roots = roots.iter().filter_map(|der| Certificate::from_der(der).ok());
+            builder().tls_certs_only(roots).build()
+        }),
     }
 }
 

@@ -293,3 +293,36 @@ fn a_mirror_outlives_its_log() {
     watching.until_looked();
     assert_eq!(watching.down(), 13, "the log itself is gone");
 }
+
+/// One log, without a configuration: what is served is served all the same.
+#[test]
+fn one_log_can_be_served_from_arguments() {
+    let log = Deployment::start(PROGRAMS, "log.example/single");
+    log.append(&mut Issuing::new(&log.origin, 1), 3);
+    let mut watching = Watching::new("");
+    watching.up_with(&[
+        "monitor",
+        "--serve",
+        "127.0.0.1:0",
+        "--keep",
+        "--interval",
+        "1",
+        "--state",
+        "own",
+        "--url",
+        &log.url(),
+        "--log-key",
+        &log.log_key,
+        "--clock",
+        &log.clock_key,
+    ]);
+    watching.until_read(&log, 4);
+    let note = log.http().get("/checkpoint").unwrap().body;
+    let answer = watching.http().post("/v1/gossip", &note).unwrap().json();
+    assert_eq!(answer["relation"].as_str(), Some("consistent"), "{answer}");
+    let path = watching.status()["logs"][0]["path"].as_str().unwrap().to_owned();
+    let kept = watching.http().get(&format!("/mirror/{path}/tile/entries/000.p/4")).unwrap().body;
+    assert_eq!(kept, log.http().get("/tile/entries/000.p/4").unwrap().body);
+    assert!(watching.metrics().contains("verified_size{log=\"log.example/single\"} 4"));
+    assert_eq!(watching.down(), 0);
+}

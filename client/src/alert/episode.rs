@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, HashSet};
 use counterfoil_merkle::Hash;
 use counterfoil_receipt::{
     Timestamp,
-    audit::{Class, Code, Finding, Place, Report, report::FINDINGS_PER_CODE_MAX},
+    audit::{Class, Code, Finding, Place},
 };
 
 use super::message::{Alert, Event, cut};
@@ -26,6 +26,9 @@ pub const OPEN_MAX: usize = 4096;
 
 /// Most bytes of an open finding's text that are carried from file to file.
 const CARRIED_BYTES_MAX: usize = 200;
+
+/// The code that says that a place does not show the log: all else that passes is seen behind a checkpoint.
+const OUT: &str = Code::CheckpointUnavailable.as_str();
 
 /// Something that was found, before it is known whether it was known.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,14 +136,7 @@ impl Episodes {
     }
 
     /// The alerts for what a whole round saw, and did not see: outages that have lasted, and what has passed.
-    pub fn round(
-        &mut self,
-        log: &str,
-        found: &[Found],
-        report: &Report,
-        outage_after_ms: u64,
-        now: Timestamp,
-    ) -> Vec<Alert> {
+    pub fn round(&mut self, log: &str, found: &[Found], outage_after_ms: u64, now: Timestamp) -> Vec<Alert> {
         let mut alerts = Vec::new();
         let mut present = HashSet::new();
         for found in found.iter().filter(|found| passes(found.class)) {
@@ -162,7 +158,8 @@ impl Episodes {
             let opened = &episode.opened;
             let quiet = now.millis().saturating_sub(episode.seen.millis()) >= QUIET_MS;
             let event = match (passes(opened.class), opened.event) {
-                (true, _) if !could_be_seen(&key.1, report) => continue,
+                // Behind a checkpoint that could not be had, nothing could be seen.
+                (true, _) if key.1 != OUT && present.contains(&out(log, &key.2)) => continue,
                 (true, Event::Finding) => Event::Cleared,
                 (false, _) if !quiet => continue,
                 _ => Event::Ended,
@@ -180,6 +177,10 @@ impl Episodes {
     }
 }
 
+fn out(log: &str, place: &str) -> Key {
+    (log.to_owned(), OUT.to_owned(), place.to_owned())
+}
+
 fn key(alert: &Alert) -> Key {
     (alert.log.clone(), alert.code.clone(), alert.place.clone())
 }
@@ -187,19 +188,6 @@ fn key(alert: &Alert) -> Key {
 /// Whether findings of this class are states of the log that pass, rather than things that it did.
 pub const fn passes(class: Class) -> bool {
     matches!(class, Class::Stale | Class::Unavailable)
-}
-
-/// Whether a round would have found this, had it been there.
-///
-/// A checkpoint is asked for in every round; what lies behind it is not looked at while something cannot be had.
-fn could_be_seen(code: &str, report: &Report) -> bool {
-    let out = |code: &Code| code.class() == Class::Unavailable;
-    let overflowed =
-        |code: &Code| report.counts().get(code).is_some_and(|count| *count > FINDINGS_PER_CODE_MAX);
-    match Code::from_code(code) {
-        Some(code @ Code::CheckpointUnavailable) => !overflowed(&code),
-        _ => !report.counts().keys().any(out),
-    }
 }
 
 fn alert(log: &str, found: &Found, event: Event, now: Timestamp, since: Option<Timestamp>) -> Alert {

@@ -1,7 +1,11 @@
 //! What is counted, for Prometheus.
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+};
 
+use counterfoil_receipt::audit::Class;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
     metrics::{counter::Counter, family::Family, gauge::Gauge},
@@ -147,7 +151,8 @@ impl Metrics {
     /// An alert is new.
     pub(super) fn found(&self, alert: &Alert) {
         if alert.event == Event::Finding {
-            self.findings.get_or_create(&label(alert)).inc();
+            let (log, class, code) = (alert.log.clone(), alert.class.to_string(), alert.code.clone());
+            self.findings.get_or_create(&Finding { log, class, code }).inc();
         }
     }
 
@@ -170,7 +175,7 @@ impl Metrics {
     pub fn print<'a>(
         &self,
         logs: impl Iterator<Item = (&'a str, Progress)>,
-        open: &[Alert],
+        open: &BTreeMap<(String, Class, String), u64>,
         sinks: &[Standing],
         queue_bytes: u64,
     ) -> String {
@@ -194,8 +199,9 @@ impl Metrics {
             }
         }
         self.open.clear();
-        for alert in open {
-            self.open.get_or_create(&label(alert)).inc();
+        for ((log, class, code), count) in open {
+            let finding = Finding { log: log.clone(), class: class.to_string(), code: code.clone() };
+            self.open.get_or_create(&finding).set(number(*count));
         }
         for standing in sinks {
             let sink = OfSink { sink: standing.name.clone() };
@@ -208,8 +214,4 @@ impl Metrics {
         text::encode(&mut out, &registry).expect("writing into memory");
         out
     }
-}
-
-fn label(alert: &Alert) -> Finding {
-    Finding { log: alert.log.clone(), class: alert.class.to_string(), code: alert.code.clone() }
 }

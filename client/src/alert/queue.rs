@@ -93,6 +93,11 @@ impl Queue {
         self.bytes_max
     }
 
+    /// Whether nothing is taken any more: see [`Queue::append`].
+    pub const fn is_broken(&self) -> bool {
+        self.broken
+    }
+
     /// Whether a finding of that id is kept.
     pub fn has(&self, id: Hash) -> bool {
         self.known.contains_key(&prefix(id))

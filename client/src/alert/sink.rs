@@ -93,7 +93,7 @@ impl Way {
     /// If that is not sure; then all of them may be told again.
     pub async fn tell(&self, messages: &[Message]) -> Result<(), TellError> {
         match self {
-            Self::Lines(lines) => lines.tell(messages),
+            Self::Lines(lines) => lines.tell(messages).await,
             Self::Exec(hook) => {
                 for message in messages {
                     hook.tell(message).await?;

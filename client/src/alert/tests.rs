@@ -136,7 +136,7 @@ fn a_dead_sink_is_told_what_it_missed() {
     assert_eq!(told.len() as u64, count);
     assert_eq!(said.len(), 1, "the others are told once that a sink misses something: {said:?}");
     assert_eq!((said[0].class, said[0].place.as_str()), (Class::Coverage, "sink dead"));
-    assert_eq!(alerts.open_now().len(), 1);
+    assert_eq!(alerts.open_now(9).len(), 1);
     let missed = alerts.standings()[1].missed;
     assert!(missed > 0);
 
@@ -147,7 +147,7 @@ fn a_dead_sink_is_told_what_it_missed() {
     assert_eq!(said.message, format!("never delivered here: {missed} INVALID entry-differs"));
     let rest: Vec<_> = (missed..count).map(|index| format!("entry {index}")).collect();
     assert_eq!(dead.places(), rest, "what it did not miss it is told");
-    assert!(alerts.open_now().is_empty(), "nobody misses anything any more");
+    assert!(alerts.open_now(9).is_empty(), "nobody misses anything any more");
     assert!(open(directory.path(), &sinks, 0).is_err_and(|error| matches!(error, OpenError::Locked { .. })));
 }
 

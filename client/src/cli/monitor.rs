@@ -32,7 +32,7 @@ use crate::{
         deliver::stopped,
         sink::{Lines, Way},
     },
-    fleet::{Config, Fleet, LogPlan, Plan, Running, serve},
+    fleet::{Config, Fleet, LogPlan, Plan, Running, config::EXAMPLE, serve},
     monitor::{STALE_AFTER_S, Settings, Vantage},
     watch::Watch,
 };
@@ -47,7 +47,7 @@ pub(super) struct Monitor {
     #[command(flatten)]
     log: LogArgs,
 
-    /// The configuration: several logs, watch rules, and who is told.
+    /// The configuration: several logs, watch rules, and who is told; `monitor example` prints one.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["log", "url", "log_key", "clock", "ca", "state"])]
     config: Option<PathBuf>,
 
@@ -85,12 +85,19 @@ pub(super) struct Monitor {
 enum MonitorCommand {
     /// Send a test through every sink of a configuration, and say which were told.
     TestAlert(TestAlert),
+    /// Print a configuration with every key explained.
+    Example,
 }
 
 impl Monitor {
     pub(super) async fn run(self, terminal: &Terminal) -> anyhow::Result<Exit> {
-        if let Some(MonitorCommand::TestAlert(command)) = self.command {
-            return command.run(terminal).await;
+        match self.command {
+            Some(MonitorCommand::TestAlert(command)) => return command.run(terminal).await,
+            Some(MonitorCommand::Example) => {
+                terminal.raw(format_args!("{EXAMPLE}"));
+                return Ok(Exit::YES);
+            }
+            None => {}
         }
         let (plan, configured) = match &self.config {
             Some(path) => (Config::read(path, wall_clock)?, true),

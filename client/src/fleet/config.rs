@@ -28,6 +28,9 @@ use crate::{
     watch::{KnownGoodTable, RuleError, RuleTable, Watch},
 };
 
+/// A configuration with every key, explained.
+pub const EXAMPLE: &str = include_str!("example.toml");
+
 const CONFIG_BYTES_MAX: usize = 4 * 1024 * 1024;
 const CERTIFICATES_BYTES_MAX: usize = 4 * 1024 * 1024;
 const NAME_BYTES_MAX: usize = 64;
@@ -426,6 +429,41 @@ mod tests {
         assert_ne!(a.state, b.state);
         assert_eq!(b.known.clock.as_ref().map(ToString::to_string), Some(clock), "the policy names it");
         assert!(b.known.policy.is_some() && b.vantages[0].source.to_string().ends_with("/data"));
+    }
+
+    /// The example is a configuration as it stands, and so is it with every key in use.
+    #[test]
+    fn the_example_is_read() {
+        let (key, clock) = keys("log.example");
+        let spki = counterfoil_receipt::SigningKey::from_ed25519_seed(&[3; 32]).public().to_string();
+        let filled = EXAMPLE
+            .replace("LOG-VKEY", &key)
+            .replace("CLOCK-VKEY", &clock)
+            .replace("SPKI", &spki)
+            .replace("32 hex digits", &"01".repeat(16))
+            .replace("64 hex digits", &"01".repeat(32))
+            .replace("SIZE:ROOT", &format!("0:{}", counterfoil_merkle::Hash::EMPTY_ROOT));
+        assert_eq!(read(&filled).unwrap().sinks.len(), 1);
+        // A line that is commented out begins with a key, a table or a lone mark.
+        let is_key = |line: &str| {
+            let name = line.split([' ', '=']).next().unwrap_or("");
+            let key = line.contains(" = ") && name.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+            key || line.starts_with("[[")
+        };
+        let uncommented: Vec<_> = filled
+            .lines()
+            .map(|line| line.strip_prefix("# ").filter(|line| is_key(line)).unwrap_or(line))
+            .filter(|line| !["ca = ", "policy_file = "].iter().any(|start| line.starts_with(start)))
+            .collect();
+        let folder = tempfile::tempdir().unwrap();
+        let secret = b"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+        file::create(&folder.path().join("hook.secret"), secret, file::Access::Secret).unwrap();
+        let path = folder.path().join("monitor.toml");
+        std::fs::write(&path, uncommented.join("\n")).unwrap();
+        let plan = Config::read(&path, || Timestamp::from_millis(0).unwrap()).unwrap();
+        assert_eq!((plan.sinks.len(), plan.peers.len(), plan.logs[0].vantages.len()), (3, 1, 3));
+        assert_eq!(plan.alerts.queue_bytes_max, alert::QUEUE_BYTES_MAX);
+        assert_eq!(plan.alerts.outage_after_s, alert::OUTAGE_AFTER_S);
     }
 
     /// Mistakes are refused, and named by table and field.

@@ -9,7 +9,7 @@ use tracing::{error, info, warn};
 use super::{LogPlan, News, Outcome, Running, Watched, step::Step};
 use crate::{
     alert::{Alerts, Found, Metrics, QueueError, deliver::stopped},
-    hearsay::{Hearsay, StoreError, peers::Peer},
+    hearsay::{Hearsay, Relation, StoreError, peers::Peer},
     monitor::{Monitor, Outside, StateError},
 };
 
@@ -43,7 +43,9 @@ impl Life {
             outcome = outcome.with(Outcome { gravest, lost: false });
             let Err(reason) = ended else { return outcome };
             life.lost(&reason);
-            if life.running.once || !life.running.persist {
+            // What an earlier write left in the queue is read again by the next process alone.
+            let broken = life.alerts.as_ref().is_some_and(|alerts| alerts.is_broken());
+            if life.running.once || !life.running.persist || broken {
                 return outcome.with(Outcome { gravest: None, lost: true });
             }
             tokio::select! {
@@ -126,6 +128,9 @@ impl Life {
         step: &Step,
     ) -> Result<Option<Class>, LifeError> {
         let (now, origin) = (self.running.now, self.watched.origin());
+        if self.alerts.as_ref().is_some_and(|alerts| alerts.is_broken()) {
+            return Err(LifeError::Broken);
+        }
         for evidence in hearsay.evidence() {
             monitor.believe(&evidence)?;
         }
@@ -186,7 +191,12 @@ pub(super) async fn gossip(
             };
             let heard = exchanged.note.map(|note| hearsay.hear(&note, &snapshot));
             match heard {
-                Some(Ok(answer)) => metrics.gossip(watched.origin(), answer.relation.as_str()),
+                Some(Ok(answer)) => {
+                    metrics.gossip(watched.origin(), answer.relation.as_str());
+                    if answer.relation == Relation::Inconsistent {
+                        watched.wake();
+                    }
+                }
                 Some(Err(error)) => warn!(log = watched.origin(), peer = peer.url(), %error, "not taken"),
                 None => {}
             }
@@ -213,6 +223,9 @@ pub(super) enum LifeError {
     /// The queue of alerts.
     #[error(transparent)]
     Queue(#[from] QueueError),
+    /// The queue of alerts, whatever it was that broke it.
+    #[error("nothing can be put into the queue of alerts any more; restart to read it again")]
+    Broken,
     /// A fault of this program.
     #[error("a fault of this program: {0}")]
     Panic(String),

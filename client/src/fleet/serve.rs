@@ -98,7 +98,7 @@ async fn harden(request: Request<axum::body::Body>, next: Next) -> Response {
 async fn metrics(State(app): State<Arc<App>>) -> Response {
     let logs: Vec<_> = app.view.logs.iter().map(|log| (log.origin().to_owned(), log.progress())).collect();
     let alerts = app.view.alerts.as_ref();
-    let open = alerts.map(|alerts| alerts.open_now()).unwrap_or_default();
+    let open = alerts.map(|alerts| alerts.open_counts()).unwrap_or_default();
     let standings = alerts.map(|alerts| alerts.standings()).unwrap_or_default();
     let (bytes, _) = alerts.map(|alerts| alerts.space()).unwrap_or_default();
     let logs = logs.iter().map(|(origin, progress)| (origin.as_str(), *progress));

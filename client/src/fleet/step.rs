@@ -62,14 +62,19 @@ impl Step {
         report: &mut Report,
     ) {
         let mut inner = self.lock();
+        // What cannot be kept is not gathered: the state will not go past it.
+        if inner.failed.is_some() {
+            return;
+        }
         for Hit { rule, finding } in inner.watch.observe(Record { index, entry, statement }) {
             inner.reported += 1;
-            if inner.reported <= FINDINGS_PER_CODE_MAX {
-                report.push(finding.code, finding.place, &finding.message);
-            }
+            // Each must be in the report, so that a step with matches is one that has something to record; what is beyond
+            // the report's limit is counted there, and its text is here alone.
+            let shown = inner.reported <= FINDINGS_PER_CODE_MAX;
+            report.push(finding.code, finding.place, if shown { &finding.message } else { "" });
             inner.gathered.push(Found::new(&finding, Some(rule)));
         }
-        if inner.gathered.len() >= GATHERED_MAX && inner.failed.is_none() {
+        if inner.gathered.len() >= GATHERED_MAX {
             inner.failed = self.flush(&mut inner).err();
         }
     }
@@ -90,7 +95,7 @@ impl Step {
     pub(super) fn end(&self, report: &Report) -> Result<(), QueueError> {
         let Some(alerts) = &self.alerts else { return Ok(()) };
         let found = self.lock().found(report.findings());
-        alerts.round(&self.origin, &found, report, (self.now)())
+        alerts.round(&self.origin, &found, (self.now)())
     }
 
     /// The monitor itself has something to say.
@@ -127,5 +132,58 @@ impl Inner {
             }
         }
         found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use counterfoil_receipt::entry::EntryDraft;
+
+    use super::*;
+    use crate::{alert::Settings, testlog};
+
+    fn now() -> Timestamp {
+        Timestamp::from_millis(1_763_712_345_678).unwrap()
+    }
+
+    /// However many records a rule asks for, in however many steps: each is in the queue before its step is over.
+    #[test]
+    fn every_match_is_kept_before_its_step_is_over() {
+        let home = tempfile::tempdir().unwrap();
+        let alerts = Alerts::open(home.path(), &[], Settings::default(), Arc::default(), now()).unwrap();
+        let alerts = Arc::new(alerts);
+        let rules = toml::from_str(
+            r#"name = "all"
+kinds = ["receipt"]"#
+                .replace("\\n", "\n")
+                .as_str(),
+        )
+        .unwrap();
+        let watch = Watch::read(&[rules], &[], "main").unwrap();
+        let step = Step::new(watch, Some(Arc::clone(&alerts)), testlog::ORIGIN, now);
+        let verified = testlog::envelope(0).verify().unwrap();
+        let statement = Statement::parse(&verified).unwrap();
+        let entry = Entry::parse(&EntryDraft::new(&verified, &statement).stamp(now())).unwrap();
+        step.begin();
+        let count = 3 * GATHERED_MAX as u64 + 7;
+        let mut fresh = Report::new();
+        for index in 0..count {
+            step.observe(LeafIndex::new(index).unwrap(), &entry, Some(&statement), &mut fresh);
+            if index % 50 == 49 || index + 1 == count {
+                // As the monitor does it: nothing found is nothing to record.
+                if !fresh.findings().is_empty() {
+                    step.record(fresh.findings()).unwrap();
+                }
+                fresh = Report::new();
+                let newest = alerts.newest(1).unwrap().remove(0);
+                assert_eq!(newest.place, format!("entry {index}"));
+            }
+        }
+        let all = alerts.newest(usize::MAX).unwrap();
+        let places: BTreeSet<_> = all.iter().map(|alert| alert.place.clone()).collect();
+        assert_eq!((all.len() as u64, places.len() as u64), (count, count));
+        assert!(all.iter().all(|alert| alert.message.contains("rule all: receipt")));
     }
 }

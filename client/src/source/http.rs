@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 use reqwest::{Certificate, Method, header, redirect};
 
 use super::{Resource, SourceError};
+use crate::outbound::trusting;
 
 /// The longest wait between two attempts.
 const BACK_OFF_MAX: Duration = Duration::from_secs(30);
@@ -63,21 +64,20 @@ impl Api {
         if !parsed.has_host() || parsed.query().is_some() || parsed.fragment().is_some() {
             return Err(address());
         }
-        let client = match (parsed.scheme(), &connection.authorities) {
-            // Without roots, which nothing here needs; looking for the system's fails where there are none.
-            ("http", _) => builder(connection).tls_certs_only([]).build(),
-            ("https", Some(pem)) => {
-                let roots = Certificate::from_pem_bundle(pem).map_err(SourceError::Certificates)?;
-                builder(connection).https_only(true).tls_certs_only(roots).build()
+        let scheme = parsed.scheme();
+        let authorities = connection.authorities.as_deref();
+        match scheme {
+            "http" => {}
+            "https" => {
+                authorities
+                    .map(Certificate::from_pem_bundle)
+                    .transpose()
+                    .map_err(SourceError::Certificates)?;
             }
-            ("https", None) => builder(connection).https_only(true).build().or_else(|_| {
-                let roots = webpki_root_certs::TLS_SERVER_ROOT_CERTS;
-                let roots = roots.iter().filter_map(|der| Certificate::from_der(der).ok());
-                builder(connection).https_only(true).tls_certs_only(roots).build()
-            }),
             _ => return Err(address()),
-        };
-        let client = client.map_err(SourceError::Connection)?;
+        }
+        let builder = || builder(connection).https_only(scheme == "https");
+        let client = trusting(builder, scheme, authorities).map_err(SourceError::Connection)?;
         Ok(Self { base: url.trim_end_matches('/').to_owned(), client, retries: connection.retries })
     }
 

@@ -58,7 +58,8 @@ pub struct RuleTable {
     pub outcomes: Vec<String>,
     /// How far the issuer's times may be from the log's.
     pub window: Option<WindowTable>,
-    /// Whether the rule is for numbers of streams that are missing or come again, instead of for records.
+    /// Whether the rule is for numbers of streams that are missing or come again, instead of for records. Whose they are is
+    /// known of records that were read since the monitor started; what it cannot lay at a door is still told as ISSUER.
     #[serde(default)]
     pub numbering: bool,
 }

@@ -61,13 +61,13 @@ impl Watching {
 
     /// Starts it and waits until it serves.
     pub(super) fn up(&mut self) {
+        self.up_with(&["monitor", "--follow", "--config", "monitor.toml"]);
+    }
+
+    /// Starts it with these arguments and waits until it serves.
+    pub(super) fn up_with(&mut self, arguments: &[&str]) {
         let log = File::options().create(true).append(true).open(self.path("log")).unwrap();
-        let mut child = self
-            .command(&["monitor", "--follow", "--config", "monitor.toml"])
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+        let mut child = self.command(arguments).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut out = BufReader::new(child.stdout.take().unwrap()).lines();
         let address = out.by_ref().map_while(Result::ok).find_map(|line| {
             line.strip_prefix("listening on http://").and_then(|address| address.parse().ok())

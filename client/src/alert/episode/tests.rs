@@ -1,5 +1,5 @@
 use counterfoil_merkle::{LeafIndex, TreeSize};
-use counterfoil_receipt::audit::Finding;
+use counterfoil_receipt::audit::Report;
 
 use super::*;
 
@@ -36,7 +36,7 @@ impl Memory {
         let known = |id| self.queue.iter().any(|alert| alert.event == Event::Finding && alert.id == id);
         let steps = self.episodes.found(LOG, &found, known, at(now_ms));
         self.take(steps, now_ms, &mut told);
-        let whole = self.episodes.round(LOG, &found, &report, OUTAGE_MS, at(now_ms));
+        let whole = self.episodes.round(LOG, &found, OUTAGE_MS, at(now_ms));
         self.take(whole, now_ms, &mut told);
         told
     }
@@ -145,6 +145,20 @@ fn what_cannot_be_seen_is_not_cleared() {
     let cleared = memory.round(&[], 4 + OUTAGE_MS);
     let codes: Vec<_> = cleared.iter().map(|(event, code)| (*event, code.as_str())).collect();
     assert_eq!(codes, [(Event::Cleared, "clock-stale"), (Event::Cleared, "tile-unavailable")]);
+}
+
+/// A mirror that is out, or a witness that is missing, does not keep what has passed elsewhere from being cleared.
+#[test]
+fn what_is_out_elsewhere_hides_nothing() {
+    let mut memory = Memory::default();
+    let stale = (Code::ClockStale, checkpoint(5), "old");
+    let mirror = (Code::CheckpointUnavailable, Place::Vantage(1), "no answer");
+    let witness = (Code::WitnessMissing, Place::Witness(0), "not there");
+    memory.round(&[stale, mirror, witness], 0);
+    assert_eq!(memory.round(&[stale, mirror, witness], OUTAGE_MS).len(), 2);
+    assert_eq!(memory.round(&[mirror, witness], OUTAGE_MS + 1), told(Event::Cleared, Code::ClockStale));
+    assert_eq!(memory.round(&[mirror], OUTAGE_MS + 2), told(Event::Cleared, Code::WitnessMissing));
+    assert_eq!(memory.round(&[], OUTAGE_MS + 3), told(Event::Cleared, Code::CheckpointUnavailable));
 }
 
 /// A log that is at fault in ever new places fills neither memory nor head; it is told of all the same.

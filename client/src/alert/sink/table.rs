@@ -36,7 +36,7 @@ pub struct SinkTable {
     pub timeout_s: Option<u64>,
     /// A file that a line of JSON is appended to for each message; `-` is standard output.
     pub lines: Option<PathBuf>,
-    /// A program and its arguments, started for each message.
+    /// A program and its arguments, started for each message. A program without a slash is looked for in PATH.
     pub exec: Option<Vec<String>>,
     /// An https address that each message is posted to.
     pub webhook: Option<String>,
@@ -92,10 +92,14 @@ impl SinkTable {
             (Some(path), None, None) if path.as_os_str() == "-" => Way::Lines(Lines::Out),
             (Some(path), None, None) => Way::Lines(Lines::File(base.join(path))),
             (None, Some(command), None) => {
-                if command.is_empty() {
-                    return Err(error("exec", "names no program".to_owned()));
+                let mut command = command.clone();
+                let program =
+                    command.first_mut().ok_or_else(|| error("exec", "names no program".to_owned()))?;
+                // A name alone is looked for in PATH.
+                if program.contains('/') {
+                    *program = base.join(&program).display().to_string();
                 }
-                Way::Exec(Hook { command: command.clone(), timeout, folder: scratch.to_owned() })
+                Way::Exec(Hook { command, timeout, folder: scratch.to_owned() })
             }
             (None, None, Some(url)) => Way::Webhook(self.webhook(url, base, timeout, now)?),
             _ => return Err(error("name", "say exactly one of lines, exec and webhook".to_owned())),

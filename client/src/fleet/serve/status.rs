@@ -107,9 +107,7 @@ pub(super) async fn page(State(app): State<Arc<App>>) -> Response {
 impl Status {
     fn of(app: &App) -> Self {
         let alerts = app.view.alerts.as_ref();
-        let mut open = alerts.map(|alerts| alerts.open_now()).unwrap_or_default();
-        open.sort_by_key(|alert| (alert.class, alert.at));
-        open.truncate(OPEN_SHOWN);
+        let open = alerts.map(|alerts| alerts.open_now(OPEN_SHOWN)).unwrap_or_default();
         let newest = alerts.map(|alerts| alerts.newest(NEWEST_SHOWN)).transpose();
         let newest = newest.unwrap_or_else(|reason| {
             error!(%reason, "the newest alerts cannot be read");
