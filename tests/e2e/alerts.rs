@@ -110,7 +110,7 @@ fn a_fork_that_is_gossiped_is_told() {
     watching.until_looked();
     assert_eq!(watching.down(), FORK);
 
-    // Another monitor, which saw nothing itself, hears it from the first.
+    // Another monitor, which saw nothing itself, is handed the evidence.
     watching.up();
     let peer = format!("[[peer]]\nurl = '{}'\n", watching.url());
     let mut other = Watching::new(&format!("{}{LINES}{peer}", table("main", &log)));
