@@ -12,6 +12,7 @@ mod exit;
 mod get;
 mod history;
 mod keygen;
+mod killed;
 mod load;
 mod logs;
 mod memory;
@@ -19,6 +20,7 @@ mod monitor;
 mod place;
 mod progress;
 mod prove;
+mod proxy;
 mod receipt;
 mod report;
 mod target;
@@ -78,6 +80,8 @@ enum Command {
     /// Witness logs: cosign their checkpoints, so that nobody can be shown another history.
     #[command(subcommand)]
     Witness(witness::WitnessCommand),
+    /// Pass everything through to the service that answers a model's callers, and log a receipt for every exchange.
+    Proxy(proxy::Proxy),
     /// Check, offline, whether a file proves that a log signed two histories.
     VerifyEvidence(evidence::VerifyEvidence),
     /// Print completions for a shell.
@@ -100,6 +104,7 @@ impl Command {
             Self::Verify(command) => command.run(terminal).await,
             Self::Monitor(command) => command.run(terminal).await,
             Self::Witness(command) => command.run(terminal).await,
+            Self::Proxy(command) => command.run(terminal).await,
             Self::VerifyEvidence(command) => command.run(terminal),
             Self::Completions(command) => command.run::<Cli>(),
         }

@@ -17,6 +17,7 @@ pub mod monitor;
 pub mod numbering;
 pub mod outbound;
 pub mod pin;
+pub mod program;
 pub mod proxy;
 mod seen;
 pub mod serve;

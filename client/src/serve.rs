@@ -30,7 +30,7 @@ use tracing::{debug, warn};
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 
 /// How long to pause when the system has no more descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What a peer may take.
 #[derive(Clone, Copy, Debug)]
@@ -74,11 +74,11 @@ pub async fn serve(
     let router = router.layer(middleware::map_request_with_state(limits, body::bound));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(limits.head_timeout).max_buf_size(HEAD_BYTES_MAX);
-    let (connections, open) = (Arc::new(Semaphore::new(limits.connections_max)), GracefulShutdown::new());
+    let (connections, open) = (Connections::new(limits.connections_max), GracefulShutdown::new());
     let mut stop = std::pin::pin!(stop);
     loop {
         let accepted = tokio::select! {
-            accepted = accept(&listener, &connections) => accepted,
+            accepted = connections.accept(&listener) => accepted,
             () = &mut stop => break,
         };
         let (stream, permit) = match accepted {
@@ -106,14 +106,25 @@ pub async fn serve(
     }
 }
 
-async fn accept(
-    listener: &TcpListener,
-    connections: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
-    let permit = Arc::clone(connections).acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
-    stream.set_nodelay(true)?;
-    Ok((stream, permit))
+/// Connections, no more than so many at a time.
+#[derive(Clone, Debug)]
+pub(crate) struct Connections(Arc<Semaphore>);
+
+impl Connections {
+    pub(crate) fn new(connections_max: usize) -> Self {
+        Self(Arc::new(Semaphore::new(connections_max)))
+    }
+
+    /// The next one, once there is room; it takes up room until the permit is dropped.
+    pub(crate) async fn accept(
+        &self,
+        listener: &TcpListener,
+    ) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+        let permit = Arc::clone(&self.0).acquire_owned().await.map_err(io::Error::other)?;
+        let (stream, _) = listener.accept().await?;
+        stream.set_nodelay(true)?;
+        Ok((stream, permit))
+    }
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use tokio::{
 use tracing::{info, warn};
 use zeroize::Zeroizing;
 
-use super::{Exit, Terminal};
+use super::{Exit, Terminal, killed::killed};
 use crate::{
     file::{self, Access},
     gossip::Gossip,
@@ -233,16 +233,4 @@ async fn watch_more(witness: Arc<Witness>, serve: Serve, mut reload: Signal) {
             Err(error) => warn!("the configuration was not taken, all stays as it was: {error:#}"),
         }
     }
-}
-
-/// Done when somebody wants this to end.
-fn killed() -> io::Result<impl Future<Output = ()> + Send> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        info!("stopping");
-    })
 }

@@ -169,6 +169,9 @@ impl Recorder {
             (*texts, *tool_calls, *embedding) = Default::default();
         }
         let mut attempts = self.attempts;
+        for attempt in &mut attempts {
+            attempt.model.clone_from(&facts.requested);
+        }
         let alias = rename(&mut facts, &mut attempts, &policy.aliases).then_some(true);
         let extras = Extras {
             timing: Some(Timing { completed: Some(completed), ..self.timing }),

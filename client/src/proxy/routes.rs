@@ -21,6 +21,11 @@ impl Routes {
         Self(routes)
     }
 
+    /// Whether there is an upstream for a path, for one model at least.
+    pub fn any(&self, path: &str) -> bool {
+        self.candidates(path).next().is_some()
+    }
+
     /// Whether the upstream for a path depends on the model.
     pub fn ask_for_model(&self, path: &str) -> bool {
         self.candidates(path).any(|(_, route)| !route.models.is_empty())

@@ -26,7 +26,7 @@ use counterfoil_receipt::{
 };
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use zeroize::Zeroizing;
 
 use crate::file::{self, Access, FileError};
@@ -59,6 +59,9 @@ pub(crate) struct Shared {
     reserved: AtomicU64,
     failed: AtomicBool,
     acknowledged: Mutex<(u64, u64)>,
+    /// What of that is written down.
+    noted: Mutex<(u64, u64)>,
+    written: Notify,
     _lock: File,
 }
 
@@ -117,6 +120,8 @@ impl Spool {
             reserved: AtomicU64::new(0),
             failed: AtomicBool::new(false),
             acknowledged: Mutex::new(acknowledged.unwrap_or_default()),
+            noted: Mutex::default(),
+            written: Notify::new(),
             _lock: lock,
         });
         let mut writer = Writer::new(Arc::clone(&shared), key, keeping)?;
@@ -145,9 +150,12 @@ impl Spool {
         wait.await.unwrap_or(Err(SpoolError::Failed))
     }
 
-    /// Writes a mark down; it will last in a while.
-    pub async fn mark(&self, record: Record) -> Result<(), SpoolError> {
-        self.jobs.send(Job::Mark(record)).await.map_err(|_| SpoolError::Failed)
+    /// Writes marks down; they count when this is done, and last in a while.
+    pub async fn mark(&self, records: Vec<Record>) -> Result<(), SpoolError> {
+        let (done, wait) = oneshot::channel();
+        let sent = self.jobs.send(Job::Marks(records, done)).await;
+        sent.map_err(|_| SpoolError::Failed)?;
+        wait.await.unwrap_or(Err(SpoolError::Failed))
     }
 
     /// Removes what is done with, makes marks last, and writes down how far records do.
@@ -171,9 +179,14 @@ impl Spool {
         self.shared.state().undelivered(from).take(count).collect()
     }
 
-    /// The oldest exchanges that were not handed to the operator, at most `count` of them.
-    pub fn unpushed(&self, count: usize) -> Vec<Kept> {
-        self.shared.state().unpushed().take(count).collect()
+    /// The oldest exchanges that were not handed to the operator, at most `count` of them, from one place in the spool on.
+    pub fn unpushed(&self, from: u64, count: usize) -> Vec<Kept> {
+        self.shared.state().unpushed(from).take(count).collect()
+    }
+
+    /// Done when more exchanges have been written down since this was called.
+    pub fn more(&self) -> impl Future<Output = ()> + '_ {
+        self.shared.written.notified()
     }
 
     /// Reads a record from the disk; `None` if it has gone.
@@ -250,9 +263,16 @@ impl Shared {
 
     /// Writes down how far records last. Behind by a sweep at most.
     fn note_acknowledged(&self) -> Result<(), FileError> {
-        let (segment, offset) = *self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner);
+        let reached = *self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        if *noted == reached {
+            return Ok(());
+        }
+        let (segment, offset) = reached;
         let text = format!("{segment:020} {offset:020}\n");
-        file::replace_durably(&self.folder.join("acknowledged"), text.as_bytes(), Access::Secret)
+        file::replace_durably(&self.folder.join("acknowledged"), text.as_bytes(), Access::Secret)?;
+        *noted = reached;
+        Ok(())
     }
 
     fn mac(&self, credential: &[u8]) -> Hmac<Sha256> {

@@ -3,25 +3,10 @@
 //! It is started as it is named, by no shell, with the message's JSON in a file: what strangers wrote stands there and
 //! nowhere else. Its environment has what is small and ours.
 
-use std::{io::Write as _, path::PathBuf, process::Stdio, time::Duration};
-
-use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::{
-    io::{AsyncRead, AsyncReadExt as _},
-    process::{Child, Command},
-    time::timeout,
-};
+use std::{io::Write as _, path::PathBuf, time::Duration};
 
 use super::{Message, TellError};
-
-/// Most bytes of what a program writes that are kept, for the error.
-const OUTPUT_BYTES_MAX: usize = 4096;
-
-/// How long what a program started may hold its output open once it has ended itself.
-const LINGER: Duration = Duration::from_secs(1);
-
-/// What a program keeps of the monitor's own environment.
-const KEPT: [&str; 4] = ["PATH", "HOME", "LANG", "TZ"];
+use crate::program;
 
 /// A program and its arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,79 +31,13 @@ impl Hook {
             .tempfile_in(&self.folder)
             .map_err(failed)?;
         file.write_all(message.json.as_bytes()).and_then(|()| file.write_all(b"\n")).map_err(failed)?;
-        let mut command = Command::new(program);
+        let mut command = program::command(program, arguments);
         command
-            .args(arguments)
-            .env_clear()
-            .envs(KEPT.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
             .env("COUNTERFOIL_EVENT", message.event.as_str())
             .env("COUNTERFOIL_ID", &message.id)
             .env("COUNTERFOIL_FILE", file.path())
-            .envs(message.facts.iter().map(|(name, value)| (format!("COUNTERFOIL_{name}"), value)))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .kill_on_drop(true);
-        let mut child = command.spawn().map_err(failed)?;
-        let group = Group(child.id());
-        let ended = timeout(self.timeout, run(&mut child)).await;
-        match ended {
-            Ok(Ok((status, _))) if status.success() => Ok(()),
-            Ok(Ok((status, output))) => {
-                let output = String::from_utf8_lossy(&output);
-                Err(TellError::passing(format_args!("{program} ended with {status}: {}", output.trim())))
-            }
-            Ok(Err(error)) => Err(failed(error)),
-            Err(_) => {
-                group.kill();
-                let _ = child.wait().await;
-                Err(TellError::passing(format_args!("{program} did not end within {:?}", self.timeout)))
-            }
-        }
-    }
-}
-
-/// Waits for the end, and reads what is written meanwhile: all of it, so that the program is not held up.
-async fn run(child: &mut Child) -> std::io::Result<(std::process::ExitStatus, Vec<u8>)> {
-    let (mut out, mut err) = (Vec::new(), Vec::new());
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let status = {
-        let reading = async { tokio::join!(read(stdout, &mut out), read(stderr, &mut err)) };
-        let mut reading = std::pin::pin!(reading);
-        tokio::select! {
-            status = child.wait() => {
-                // What it left running may keep its output open; that is nobody's concern.
-                let _ = timeout(LINGER, reading).await;
-                status?
-            }
-            _ = &mut reading => child.wait().await?,
-        }
-    };
-    err.extend_from_slice(&out);
-    err.truncate(OUTPUT_BYTES_MAX);
-    Ok((status, err))
-}
-
-async fn read(from: Option<impl AsyncRead + Unpin>, kept: &mut Vec<u8>) {
-    let Some(mut from) = from else { return };
-    let mut buffer = [0; 4096];
-    while let Ok(count @ 1..) = from.read(&mut buffer).await {
-        let room = OUTPUT_BYTES_MAX.saturating_sub(kept.len());
-        kept.extend_from_slice(&buffer[..count.min(room)]);
-    }
-}
-
-/// The process group of a program that has not been waited for yet, so that its number is still its own.
-struct Group(Option<u32>);
-
-impl Group {
-    fn kill(self) {
-        let id = self.0.and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
-        if let Some(id) = id {
-            // It may have ended this very moment.
-            let _ = kill_process_group(id, Signal::KILL);
-        }
+            .envs(message.facts.iter().map(|(name, value)| (format!("COUNTERFOIL_{name}"), value)));
+        program::run(command, program, self.timeout).await.map_err(TellError::passing)
     }
 }
 
@@ -126,8 +45,10 @@ impl Group {
 mod tests {
     use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
+    use rustix::process::{Pid, Signal};
+
     use super::*;
-    use crate::alert::message::Event;
+    use crate::{alert::message::Event, program::OUTPUT_BYTES_MAX};
 
     fn hook(folder: &Path, script: &str) -> Hook {
         let path = folder.join("hook.sh");

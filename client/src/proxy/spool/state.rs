@@ -133,9 +133,9 @@ impl State {
         self.undelivered.len()
     }
 
-    /// The oldest exchanges that were not handed to the operator.
-    pub fn unpushed(&self) -> impl Iterator<Item = Kept> {
-        self.unpushed.values().filter_map(|exchange| self.exchanges.get(exchange)).copied()
+    /// The oldest exchanges that were not handed to the operator, from one place in the spool on.
+    pub fn unpushed(&self, from: u64) -> impl Iterator<Item = Kept> {
+        self.unpushed.range(from..).filter_map(|(_, exchange)| self.exchanges.get(exchange)).copied()
     }
 
     /// How many bytes all segments have.
@@ -262,8 +262,8 @@ mod tests {
         state.take(&delivered(2), place(3, 0));
         assert_eq!(state.forget(at(1000), keep), [2], "the newest stays");
         state.take(&delivered(0), place(3, 0));
-        assert_eq!(state.unpushed().map(|kept| kept.sequence).collect::<Vec<_>>(), [4, 5]);
+        assert_eq!(state.unpushed(0).map(|kept| kept.sequence).collect::<Vec<_>>(), [4, 5]);
         state.take(&Record::Pushed { sequence: 4 }, place(3, 0));
-        assert_eq!(state.unpushed().count(), 1);
+        assert_eq!(state.unpushed(0).count(), 1);
     }
 }

@@ -207,7 +207,7 @@ async fn what_is_done_with_goes() {
     }
     let proof = |n| Delivered { sequence: n, entry: format!("entry {n}"), proof: "proof".to_owned() };
     for n in [0, 1, 3] {
-        spool.mark(Record::Delivered(proof(n))).await.unwrap();
+        spool.mark(vec![Record::Delivered(proof(n))]).await.unwrap();
     }
     spool.sweep(Sweep { expired: at(1), now: at(0) }).await.unwrap();
     drop(spool);
@@ -241,7 +241,7 @@ async fn a_spool_has_one_owner_one_issuer_and_a_limit() {
     assert!(matches!(foreign, Some(SpoolError::Foreign { count: 1, .. })), "{foreign:?}");
     let spool = open(folder.path());
     let (entry, proof) = (String::new(), String::new());
-    spool.mark(Record::Delivered(Delivered { sequence: 0, entry, proof })).await.unwrap();
+    spool.mark(vec![Record::Delivered(Delivered { sequence: 0, entry, proof })]).await.unwrap();
     drop(spool);
     let spool = open_with(folder.path(), 2, 8, keeping()).unwrap();
     let refused = spool.write(over(1)).await;

@@ -43,8 +43,8 @@ pub struct Over {
 pub enum Job {
     /// Write an exchange down, and say when it lasts.
     Exchange(Box<Over>, oneshot::Sender<Result<Id, SpoolError>>),
-    /// Write a mark down. It may be lost: then the work it stands for is done again.
-    Mark(Record),
+    /// Write marks down, and say when they count. They may be lost: then the work they stand for is done again.
+    Marks(Vec<Record>, oneshot::Sender<Result<(), SpoolError>>),
     /// Make marks last, remove what is done with, and say when that is done.
     Sweep(Sweep, oneshot::Sender<()>),
 }
@@ -139,7 +139,10 @@ impl Writer {
         }
         if let Err(error) = self.roll_if_due() {
             self.shared.fail();
-            error!(%error, "the spool cannot be written: restart when it can");
+            error!(
+                error = &error as &dyn std::error::Error,
+                "the spool cannot be written: restart when it can"
+            );
             return jobs.for_each(|job| answer(job, SpoolError::Failed));
         }
         let mut batch = Batch::after(self.shared.state().head());
@@ -147,7 +150,10 @@ impl Writer {
         for job in jobs {
             match job {
                 Job::Exchange(over, done) => self.add(&mut batch, *over, done),
-                Job::Mark(record) => batch.push(record, self.segment, self.offset),
+                Job::Marks(records, done) => {
+                    records.into_iter().for_each(|record| batch.push(record, self.segment, self.offset));
+                    batch.marked.push(done);
+                }
                 Job::Sweep(asked, done) => sweep = Some((asked, done)),
             }
             if batch.bytes.len() >= BATCH_BYTES || sweep.is_some() {
@@ -207,13 +213,13 @@ impl Writer {
                 self.shared.fail();
                 error!(%error, "the spool's state is unknown: restart when its disk is well");
             }
-            return batch.done.into_iter().for_each(|(done, _)| drop(done.send(Err(SpoolError::Full))));
+            return batch.refuse(|| SpoolError::Full);
         }
         if must_last && let Err(error) = self.file.sync_data() {
             // After a failed sync nobody knows what is on the disk, and asking again does not tell.
             self.shared.fail();
             error!(%error, "the spool's state is unknown: restart when its disk is well");
-            return batch.done.into_iter().for_each(|(done, _)| drop(done.send(Err(SpoolError::Failed))));
+            return batch.refuse(|| SpoolError::Failed);
         }
         self.offset += batch.bytes.len() as u64;
         self.is_dirty = !must_last;
@@ -224,9 +230,11 @@ impl Writer {
         drop(state);
         if must_last {
             self.shared.acknowledge(self.segment, self.offset);
+            self.shared.written.notify_waiters();
         }
         // Who does not wait any more needs no answer.
         batch.done.into_iter().for_each(|(done, id)| drop(done.send(Ok(id))));
+        batch.marked.into_iter().for_each(|done| drop(done.send(Ok(()))));
     }
 
     fn sync_marks(&mut self) {
@@ -278,12 +286,15 @@ impl Writer {
             && let Err(error) = self.roll()
         {
             self.shared.fail();
-            error!(%error, "the spool cannot be written: restart when it can");
+            error!(
+                error = &error as &dyn std::error::Error,
+                "the spool cannot be written: restart when it can"
+            );
         }
         let gone = self.shared.state().forget(expired, self.keeping.duties);
         for segment in gone {
             if let Err(error) = self.shared.segments.remove(segment) {
-                error!(%error, "an expired segment cannot be removed");
+                error!(error = &error as &dyn std::error::Error, "an expired segment cannot be removed");
             }
         }
     }
@@ -294,14 +305,23 @@ struct Batch {
     bytes: Vec<u8>,
     records: Vec<(Record, Place)>,
     done: Vec<(oneshot::Sender<Result<Id, SpoolError>>, Id)>,
+    marked: Vec<oneshot::Sender<Result<(), SpoolError>>>,
     next: Option<Numbering>,
     sequence: u64,
 }
 
 impl Batch {
-    const fn after(head: &Head) -> Self {
+    fn after(head: &Head) -> Self {
         let (next, sequence) = (Some(head.next), head.sequence);
-        Self { bytes: Vec::new(), records: Vec::new(), done: Vec::new(), next, sequence }
+        let (done, marked) = (Vec::new(), Vec::new());
+        Self { bytes: Vec::new(), records: Vec::new(), done, marked, next, sequence }
+    }
+
+    /// Tells all who wait that nothing of it is there.
+    fn refuse(self, error: fn() -> SpoolError) {
+        // Who does not wait any more needs no answer.
+        self.done.into_iter().for_each(|(done, _)| drop(done.send(Err(error()))));
+        self.marked.into_iter().for_each(|done| drop(done.send(Err(error()))));
     }
 
     /// Adds a record to a batch that is written at `start` of a segment.
@@ -313,8 +333,10 @@ impl Batch {
 }
 
 fn answer(job: Job, error: SpoolError) {
-    if let Job::Exchange(_, done) = job {
-        // Who does not wait any more needs no answer.
-        let _ = done.send(Err(error));
+    // Who does not wait any more needs no answer.
+    match job {
+        Job::Exchange(_, done) => drop(done.send(Err(error))),
+        Job::Marks(_, done) => drop(done.send(Err(error))),
+        Job::Sweep(_, done) => drop(done),
     }
 }
