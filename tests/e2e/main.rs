@@ -16,6 +16,8 @@ mod light;
 mod load;
 mod monitor;
 mod monitor_kill;
+mod proxy;
+mod proxy_kill;
 mod recovery;
 mod split_view;
 mod timeouts;

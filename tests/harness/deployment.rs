@@ -137,6 +137,17 @@ impl Deployment {
         }
     }
 
+    /// Lets the server, which is up, listen where it does now for good: clients find it after a restart.
+    ///
+    /// # Panics
+    /// If the configuration cannot be changed.
+    pub fn keep_address(&self) {
+        let config = self.directory.join("counterfoil.toml");
+        let text = fs::read_to_string(&config).expect("the configuration");
+        let text = text.replace("\"127.0.0.1:0\"", &format!("\"{}\"", self.address()));
+        fs::write(&config, text).expect("the configuration");
+    }
+
     /// The directory that all of this is in.
     pub fn home(&self) -> &Path {
         self.home.path()

@@ -8,6 +8,7 @@ pub mod person;
 pub mod records;
 pub mod served_witness;
 pub mod signed_tree;
+pub mod upstream;
 pub mod witness;
 
 pub use counterfoil_client::load::Issuing;

@@ -1,0 +1,168 @@
+//! No answer without a receipt that lasts; or answers whatever becomes of their receipts.
+
+use std::{
+    io::Write as _,
+    process::Command,
+    sync::mpsc,
+    time::{Duration, Instant},
+};
+
+use counterfoil_tests::{
+    Deployment,
+    upstream::{CHAT, EVENTS, LAST, STREAM, Upstream, chat_stream, chunk, json},
+};
+
+use super::stage::{CREDENTIAL, Proxy, verify};
+use crate::PROGRAMS;
+
+/// In strict mode a full spool takes nothing, and no upstream is asked; in the other answers go out and are counted.
+#[test]
+fn a_full_spool_applies_the_mode() {
+    let log = Deployment::start(PROGRAMS, "log.example/full");
+    let upstream = Upstream::saying(json(200, CHAT));
+    for mode in ["strict", "fail-open"] {
+        let more = format!("mode = \"{mode}\"\nkeep.spool_bytes_max = 1000");
+        let proxy = Proxy::before(&log, &upstream, &more);
+        assert!(!proxy.is_well());
+        let before = upstream.asked().len();
+        let answer = proxy.chat("{}");
+        assert_eq!(answer.header("counterfoil-exchange"), None, "{}", answer.head);
+        if mode == "strict" {
+            assert_eq!((answer.status(), answer.header("retry-after")), (503, Some("5")));
+            assert_eq!(upstream.asked().len(), before);
+            assert_eq!(proxy.metric("counterfoil_proxy_refused_total{reason=\"spool-full\"}"), 1.0);
+        } else {
+            assert_eq!((answer.status(), answer.text()), (200, CHAT));
+        }
+        assert_eq!(proxy.metric("counterfoil_proxy_unreceipted_total{reason=\"spool-full\"}"), 1.0);
+    }
+}
+
+/// In strict mode answers pass whole, each event as it comes but the one that ends the stream: that waits for the receipt.
+#[test]
+fn strict_answers_are_whole_and_hold_their_end_only() {
+    let log = Deployment::start(PROGRAMS, "log.example/strict");
+    let (seen, next) = mpsc::channel::<()>();
+    let next = std::sync::Mutex::new(next);
+    let upstream = Upstream::start(move |asked, stream| {
+        if asked.path().starts_with("/plain") {
+            return stream.write_all(&json(200, CHAT)).map(|()| true);
+        }
+        if asked.path().starts_with("/error") {
+            return stream.write_all(&json(429, "{\"error\":{}}")).map(|()| true);
+        }
+        stream.write_all(STREAM)?;
+        for event in EVENTS {
+            stream.write_all(&chunk(event.as_bytes()))?;
+            next.lock().unwrap().recv().unwrap();
+        }
+        stream.write_all(LAST).map(|()| true)
+    });
+    let proxy = Proxy::before(&log, &upstream, "mode = \"strict\"");
+    for (way, status) in [("/plain", 200), ("/error", 429)] {
+        let answer = proxy.caller().post(&format!("{way}/v1/chat/completions"), CREDENTIAL, b"{}");
+        assert_eq!((answer.status(), answer.is_whole), (status, true));
+        // The answer is there, so its receipt is.
+        let looked_up = proxy.look_up(answer.exchange());
+        assert_eq!(looked_up.status(), 200, "{}", looked_up.text());
+        let delivered = proxy.delivered(answer.exchange());
+        verify(&log, &proxy, &delivered, b"{}", Some(&answer.body));
+    }
+    let mut caller = proxy.caller();
+    caller.send_post("/v1/chat/completions", CREDENTIAL, b"{\"stream\":true}");
+    let head = caller.head();
+    for event in &EVENTS[..3] {
+        assert_eq!(caller.chunk().unwrap(), event.as_bytes());
+        seen.send(()).unwrap();
+    }
+    let exchange = super::caller::Answer { head, ..super::caller::Answer::default() }.exchange().to_owned();
+    assert_eq!(proxy.look_up(&exchange).status(), 202, "the last event is held: the stream has not ended");
+    seen.send(()).unwrap();
+    assert_eq!(caller.chunk().unwrap(), EVENTS[3].as_bytes());
+    assert_eq!(proxy.look_up(&exchange).status(), 200, "it is there, so its receipt is");
+    assert!(caller.chunk().unwrap().is_empty());
+    let delivered = proxy.delivered(&exchange);
+    verify(&log, &proxy, &delivered, b"{\"stream\":true}", Some(EVENTS.concat().as_bytes()));
+    assert!(proxy.metric("counterfoil_proxy_held_back_seconds_count") >= 3.0);
+}
+
+/// A disk that is full when the receipt is to be written: strict answers do not come to their end, others do.
+///
+/// Needs a small file system of its own, which only root can mount; elsewhere this says so and ends.
+#[test]
+fn a_disk_that_fills_applies_the_mode() {
+    let log = Deployment::start(PROGRAMS, "log.example/disk");
+    let upstream = Upstream::saying(chat_stream());
+    for mode in ["strict", "fail-open"] {
+        let more = format!("mode = \"{mode}\"\nspool = \"small/{mode}\"");
+        let mut proxy = Proxy::configure(
+            &log,
+            &super::stage::one(&upstream, &more).replace("keep.bodies = \"bodies\"", ""),
+        );
+        proxy.replace("spool = \"spool\"\n", "");
+        let small = proxy.home().join("small");
+        let Some(mount) = Mount::new(&small) else {
+            eprintln!("no file system can be mounted here: not tried");
+            return;
+        };
+        proxy.up();
+        let first = proxy.chat("{}");
+        assert!(first.is_whole);
+        let _ = proxy.delivered(first.exchange());
+        mount.fill();
+        let answer = proxy.chat("{}");
+        if mode == "strict" {
+            assert!(!answer.is_whole || answer.status() == 503, "{} {}", answer.head, answer.text());
+            assert!(!answer.text().contains("[DONE]"), "{}", answer.text());
+        } else {
+            assert!(answer.is_whole);
+            assert_eq!(answer.text(), EVENTS.concat());
+        }
+        proxy.until("it is counted", |proxy| {
+            proxy.metric("counterfoil_proxy_unreceipted_total{reason=\"not-written\"}") == 1.0
+        });
+        mount.empty();
+        let third = proxy.chat("{}");
+        assert!(third.is_whole);
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while proxy.metric("counterfoil_proxy_delivered_total") < 2.0 {
+            assert!(Instant::now() < deadline, "{}", proxy.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        // The one that failed spent no number: the third follows the first.
+        let third = proxy.delivered(third.exchange());
+        let numbering = super::stage::statement(&third)["predicate"].clone();
+        assert_eq!(
+            (&numbering["number"], &numbering["previous"]),
+            (&1.into(), &proxy.receipt(first.exchange())["id"])
+        );
+        drop(proxy);
+        drop(mount);
+    }
+}
+
+/// A small file system.
+struct Mount(std::path::PathBuf);
+
+impl Mount {
+    fn new(at: &std::path::Path) -> Option<Self> {
+        std::fs::create_dir_all(at).unwrap();
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "none"]).arg(at).output();
+        mounted.is_ok_and(|output| output.status.success()).then(|| Self(at.to_owned()))
+    }
+
+    fn fill(&self) {
+        let mut file = std::fs::File::create(self.0.join("filler")).unwrap();
+        while file.write_all(&[0; 512]).is_ok() {}
+    }
+
+    fn empty(&self) {
+        std::fs::remove_file(self.0.join("filler")).unwrap();
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).output();
+    }
+}
