@@ -36,7 +36,7 @@ enum State {
     From(u64),
     /// One is on its way.
     Waits(oneshot::Receiver<Outcome>),
-    /// The key is not the operator's.
+    /// None can be made.
     Off,
 }
 
@@ -51,12 +51,16 @@ impl ClockRecords {
         if let State::Waits(outcome) = &mut self.state {
             match outcome.try_recv() {
                 Err(oneshot::error::TryRecvError::Empty) => return false,
+                Ok(Outcome::Refused { refused, .. }) => {
+                    error!(reason = %refused.refused, "the log does not admit its own clock record; the next one waits");
+                    self.state = later(now, self.period);
+                }
                 // Committed; or the log had to recover, and knows better now.
                 _ => self.state = State::Unknown,
             }
         }
         if matches!(self.state, State::Unknown) {
-            match self.next(log, edge).await {
+            match self.next(log, edge, now).await {
                 Ok(state) => self.state = state,
                 Err(error) => warn!(%error, "the last clock record cannot be read; the next one waits"),
             }
@@ -66,12 +70,10 @@ impl ClockRecords {
 
     /// When the next one is due, going by the log itself: the first one at once. While the last one is not published yet,
     /// that is not known.
-    async fn next(&self, log: &Log, edge: &Edge) -> Result<State, ReadError> {
+    async fn next(&self, log: &Log, edge: &Edge, now: Timestamp) -> Result<State, ReadError> {
         if !log.admission.is_operator(self.key.public()) {
-            error!(
-                "operator_key_file is not the operator's key in the log's rules: no clock records are made"
-            );
-            return Ok(State::Off);
+            error!("operator_key_file is not the operator's key in the log's rules: no clock record is made");
+            return Ok(later(now, self.period));
         }
         let Some(&last) = log.clock_records().last() else { return Ok(State::From(0)) };
         let index = LeafIndex::new(last)?;
