@@ -39,6 +39,12 @@ pub struct Problem {
     /// What is wrong with this record.
     #[serde(default)]
     pub detail: String,
+    /// The rule of admission that it broke.
+    #[serde(default)]
+    pub rule: Option<String>,
+    /// The refusal, signed by the log's operator: an envelope. Nothing of it is checked.
+    #[serde(default)]
+    pub refusal: Option<Box<serde_json::Value>>,
 }
 
 /// A receipt that is in the log: the answer held.

@@ -3,28 +3,43 @@
 //! Every command exits with 0 for yes or done, 1 for no, 2 for could not tell; `monitor` has codes of its own.
 
 mod append;
+mod ask;
 mod checkpoint;
+mod claim;
 mod completions;
 mod consistency;
+mod correct;
 mod demo;
+mod dispute;
 mod evidence;
 mod exit;
 mod get;
 mod history;
+mod key;
 mod keygen;
 mod killed;
 mod load;
 mod logs;
 mod memory;
+mod moment;
 mod monitor;
 mod place;
+mod policy;
 mod progress;
 mod prove;
 mod proxy;
 mod receipt;
+mod record;
+mod records;
+mod refusal;
 mod report;
+mod resolve;
+mod respond;
+mod revoke;
+mod standing;
 mod target;
 pub mod terminal;
+mod verdict;
 mod verify;
 mod witness;
 
@@ -75,6 +90,35 @@ enum Command {
     Load(load::LoadCommand),
     /// Verify a bundle: offline, or with --log against what was seen of that log too.
     Verify(verify::Verify),
+    /// Keys in a log: cards, by which parties name themselves, and registrations, by which registrars let them in.
+    #[command(subcommand)]
+    Key(key::KeyCommand),
+    /// Withdraw a key.
+    Revoke(revoke::Revoke),
+    /// Promise in public how you deal with disputes.
+    Policy(policy::PolicyCommand),
+    /// Claim keys: whoever holds the one that came with an answer may dispute its receipt.
+    #[command(subcommand)]
+    Claim(claim::ClaimCommand),
+    /// Record what you found when you checked a claim of a receipt.
+    Verdict(verdict::VerdictCommand),
+    /// Dispute a receipt, a verdict, a decision, or a promise of a receipt that never came.
+    Dispute(dispute::DisputeCommand),
+    /// Answer a dispute.
+    Respond(respond::Respond),
+    /// Decide a dispute, or say that it is settled.
+    Resolve(resolve::Resolve),
+    /// Say that what was undertaken or ordered is done.
+    Remedy(respond::RemedyCommand),
+    /// Take back claims of a receipt of yours that were wrong.
+    Correct(correct::Correct),
+    /// Say what stands about a receipt: what was checked, what is disputed, whose turn it is.
+    Standing(standing::StandingCommand),
+    /// List every record about a receipt.
+    History(records::History),
+    /// Refusals that a log signed.
+    #[command(subcommand)]
+    Refusal(refusal::RefusalCommand),
     /// Read a log whole, recompute it, and say what does not hold.
     Monitor(monitor::Monitor),
     /// Witness logs: cosign their checkpoints, so that nobody can be shown another history.
@@ -102,6 +146,19 @@ impl Command {
             Self::Get(command) => command.run(terminal).await,
             Self::Load(command) => command.run(terminal).await,
             Self::Verify(command) => command.run(terminal).await,
+            Self::Key(command) => command.run(terminal).await,
+            Self::Revoke(command) => command.run(terminal).await,
+            Self::Policy(command) => command.run(terminal).await,
+            Self::Claim(command) => command.run(terminal).await,
+            Self::Verdict(command) => command.run(terminal).await,
+            Self::Dispute(command) => command.run(terminal).await,
+            Self::Respond(command) => command.run(terminal).await,
+            Self::Resolve(command) => command.run(terminal).await,
+            Self::Remedy(command) => command.run(terminal).await,
+            Self::Correct(command) => command.run(terminal).await,
+            Self::Standing(command) => command.run(terminal).await,
+            Self::History(command) => command.run(terminal).await,
+            Self::Refusal(command) => command.run(terminal).await,
             Self::Monitor(command) => command.run(terminal).await,
             Self::Witness(command) => command.run(terminal).await,
             Self::Proxy(command) => command.run(terminal).await,

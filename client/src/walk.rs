@@ -13,11 +13,11 @@ use counterfoil_merkle::{
     tree::TreeError,
 };
 use counterfoil_receipt::{
-    Entry, Statement,
-    admission::{Chain, Link, NotAdmitted, Replay},
+    Entry, Kind, Statement,
+    admission::{Candidate, Chain, Ledger, Link, NotAdmitted, Replay},
     entry::EntryError,
-    standing::{Docket, Record},
-    statement::{FrameError, Origin},
+    standing::{Docket, Matter, Record},
+    statement::{FrameError, Origin, Subject},
 };
 
 use crate::{
@@ -159,6 +159,81 @@ pub async fn gather(
         progress(walk.size());
     }
     Ok(Gathered { docket, withheld })
+}
+
+/// What a record of a log is all about: the receipt, or whatever its chain ends at. None if there is no such record.
+///
+/// `is` picks the record. The answer is proven once the walk has ended.
+pub async fn find_matter(
+    mut walk: Walk<'_>,
+    is: &dyn Fn(LeafIndex, Hash, &Entry) -> bool,
+    progress: &mut dyn FnMut(TreeSize),
+) -> Result<Option<Matter>, WalkError> {
+    // What each follow-up is about; receipts are about nothing and leave no trace.
+    let (mut above, mut outside) = (HashMap::new(), HashMap::new());
+    let mut found = None;
+    while let Some(leaves) = walk.next().await? {
+        let first = leaves.first().map_or(0, |leaf| leaf.index.get());
+        for Leaf { index, hash, entry } in leaves {
+            let Some(entry) = entry else { continue };
+            if let Some(about) = entry.about {
+                above.insert(hash, about);
+            }
+            if entry.kind == Kind::Dispute && entry.about.is_none() {
+                let statements = walk.statements().await?.unwrap_or_default();
+                let slot = usize::try_from(index.get() - first).unwrap_or(usize::MAX);
+                let bytes = statements.get(slot).map_or(&[][..], |bytes| bytes);
+                match read(&entry, index, bytes)?.map(|statement| statement.subject) {
+                    Some(Subject::Promise(id)) => outside.insert(hash, Matter::Promise(id)),
+                    Some(Subject::Elsewhere(leaf)) => outside.insert(hash, Matter::Elsewhere(leaf)),
+                    _ => None,
+                };
+            }
+            if found.is_none() && is(index, hash, &entry) {
+                found = Some(hash);
+            }
+        }
+        progress(walk.size());
+    }
+    let Some(mut leaf) = found else { return Ok(None) };
+    // A record is about an earlier one, so this ends.
+    while let Some(about) = above.get(&leaf) {
+        leaf = *about;
+    }
+    Ok(Some(outside.remove(&leaf).unwrap_or(Matter::Record(leaf))))
+}
+
+/// Who holds which role in a log by the end of a walk: from the records that decide so, each judged by those before it.
+///
+/// # Errors
+/// [`WalkError::NotAdmitted`] if the log took one that it should not have.
+pub async fn ledger(mut walk: Walk<'_>, progress: &mut dyn FnMut(TreeSize)) -> Result<Ledger, WalkError> {
+    let mut ledger = Ledger::new(walk.log.known().key.name().as_str().parse::<Origin>()?);
+    let mut cards: HashMap<Hash, Link> = HashMap::new();
+    while let Some(leaves) = walk.next().await? {
+        let first = leaves.first().map_or(0, |leaf| leaf.index.get());
+        let mut statements = None;
+        for Leaf { index, hash, entry } in leaves {
+            let Some(entry) = entry.filter(|entry| Ledger::is_changed_by(entry.kind)) else { continue };
+            if statements.is_none() {
+                statements = Some(walk.statements().await?.ok_or(WalkError::Withheld)?);
+            }
+            let slot = usize::try_from(index.get() - first).unwrap_or(usize::MAX);
+            let bytes = statements.as_ref().and_then(|statements| statements.get(slot));
+            let bytes = bytes.map_or(&[][..], |bytes| bytes);
+            let statement = read(&entry, index, bytes)?;
+            let chain = Chain::of(entry.about).fill(|leaf| cards.get(&leaf).cloned());
+            ledger.skip_to(TreeSize::new(index.get()).map_err(LogError::Tree)?);
+            let record = Candidate::logged(&entry, statement.as_ref());
+            let judged = ledger.judge(&record, &chain, entry.at).map(drop).map_err(NotAdmitted::from);
+            let taken = judged.and_then(|()| Ok(ledger.take(&record, hash)?));
+            taken.map_err(|reason| WalkError::NotAdmitted { index, reason })?;
+            cards.insert(hash, Link::new(index, hash, entry, bytes));
+        }
+        progress(walk.size());
+    }
+    ledger.skip_to(walk.size());
+    Ok(ledger)
 }
 
 /// The statement of an entry; none if its slot is empty.

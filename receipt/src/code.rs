@@ -1,5 +1,17 @@
 //! Closed lists of codes.
 
+/// A code of a closed list.
+pub trait Code: Copy + PartialEq + 'static {
+    /// The list.
+    const LIST: &'static [Self];
+
+    /// The code as it is written.
+    fn code(self) -> &'static str;
+
+    /// What it means, in a few words without a full stop.
+    fn explained(self) -> &'static str;
+}
+
 /// Defines an enum of codes and the text of each: `as_str`, `Display`, `ALL`, and `CODES` for reading. What is written above a
 /// code is what it means, for people too: `meaning`.
 macro_rules! codes {
@@ -28,6 +40,18 @@ macro_rules! codes {
             /// Reads a code; nothing but the exact text of one.
             pub fn from_code(text: &str) -> Option<Self> {
                 Self::CODES.iter().find(|(code, _)| *code == text).map(|(_, value)| *value)
+            }
+        }
+
+        impl crate::code::Code for $name {
+            const LIST: &'static [Self] = Self::ALL;
+
+            fn code(self) -> &'static str {
+                self.as_str()
+            }
+
+            fn explained(self) -> &'static str {
+                self.meaning()
             }
         }
 

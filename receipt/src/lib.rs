@@ -100,6 +100,7 @@ pub mod trust;
 mod vectors;
 pub mod verify;
 
+pub use code::Code;
 pub use entry::Entry;
 pub use envelope::{Envelope, Id, VerifiedEnvelope};
 pub use key::{PublicKey, SigningKey};

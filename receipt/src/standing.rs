@@ -17,7 +17,7 @@ mod verdicts;
 pub use docket::{Docket, Matter, MomentError, Record};
 pub use fact::{
     Answer, Capacity, ClaimStanding, Complainant, Deadline, DueBy, Eraser, Fact, KeyFact, Party,
-    PromiseState, Said, Standing, Subject, Task, Turn,
+    PromiseState, Said, Standing, Subject, Task, Turn, VerdictSays,
 };
 pub use tally::Tally;
 

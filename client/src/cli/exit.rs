@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use counterfoil_merkle::{checkpoint::CheckpointError, policy::PolicyError};
 use counterfoil_receipt::{bundle::BundleError, commitment::OpeningsError};
 
-use crate::{context::ContextError, log::LogError, pin::PinError, submit::SubmitError};
+use crate::{context::ContextError, log::LogError, pin::PinError, submit::SubmitError, walk::WalkError};
 
 /// How a command ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +34,7 @@ impl Exit {
                 || error.downcast_ref().is_some_and(is_verdict)
                 || error.downcast_ref().is_some_and(|error: &LogError| !error.is_silence())
                 || error.downcast_ref().is_some_and(|error: &SubmitError| !error.is_silence())
+                || error.downcast_ref().is_some_and(|error: &WalkError| !error.is_silence())
                 || matches!(
                     error.downcast_ref(),
                     Some(PinError::Inconsistent { .. } | PinError::Forked { .. })

@@ -3,7 +3,10 @@
 use std::str::FromStr;
 
 use counterfoil_merkle::{Hash, LeafIndex};
-use counterfoil_receipt::bundle::{BUNDLE_BYTES_MAX, Bundle};
+use counterfoil_receipt::{
+    Entry,
+    bundle::{BUNDLE_BYTES_MAX, Bundle},
+};
 
 use super::No;
 use crate::log::Log;
@@ -75,13 +78,21 @@ impl Place {
         Ok(Bundle::from_parts(statement, &entry, &proof.to_string())?)
     }
 
+    /// Whether this is the record at an index, with that leaf hash and entry.
+    pub(super) fn is(&self, index: LeafIndex, leaf: Hash, entry: &Entry) -> bool {
+        match self {
+            Self::Index(own) => *own == index,
+            Self::Hash(hash) => entry.id.as_bytes() == hash.as_bytes() || leaf == *hash,
+            Self::IdStart(start) => entry.id.to_string().starts_with(start),
+        }
+    }
+
     fn check(&self, bundle: &Bundle) -> Result<(), No> {
-        let found = match self {
-            Self::Index(index) => bundle.proof.index() == *index,
-            Self::Hash(hash) => bundle.entry.id.as_bytes() == hash.as_bytes() || bundle.leaf() == *hash,
-            Self::IdStart(start) => bundle.entry.id.to_string().starts_with(start),
-        };
-        if found { Ok(()) } else { Err(No(format!("the log answers with another record than {self}"))) }
+        if self.is(bundle.proof.index(), bundle.leaf(), &bundle.entry) {
+            Ok(())
+        } else {
+            Err(No(format!("the log answers with another record than {self}")))
+        }
     }
 }
 

@@ -19,7 +19,7 @@ use crate::{
 const CERTIFICATES_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// The log: one that you know by name, or its address and key.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Default)]
 pub struct LogArgs {
     /// A log that `log add` remembered; the only one by default.
     #[arg(long, value_name = "NAME", conflicts_with_all = ["url", "log_key", "clock"])]
