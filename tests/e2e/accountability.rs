@@ -3,7 +3,10 @@
 mod revoked;
 mod story;
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use counterfoil_tests::{Deployment, Run};
 use serde_json::Value;
@@ -73,7 +76,7 @@ impl Town {
     }
 
     /// Offline: the server is not asked, and need not be there.
-    fn verifies(&self, bundle: &PathBuf) {
+    fn verifies(&self, bundle: &Path) {
         let policy = self.log.policy();
         let verified =
             self.does(&["verify", bundle.to_str().unwrap(), "--policy", policy.to_str().unwrap(), "--json"]);

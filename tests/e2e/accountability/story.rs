@@ -27,6 +27,7 @@ impl Told {
 /// the claim key disputes it; the operator is silent past its own deadline, then answers, late; an arbiter decides; the operator
 /// corrects. Every record verifies offline, and what stood at each size and moment can be asked for ever.
 #[test]
+#[expect(clippy::too_many_lines, reason = "one story, told in order")]
 fn the_whole_story() {
     let mut town = Town::new("log.example/story");
     town.records(&[
