@@ -1,6 +1,7 @@
 //! A log in a directory that signs and serves whatever a test wants it to, and knows what is wrong with it.
 
 use std::{
+    collections::HashSet,
     fs,
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
@@ -34,6 +35,8 @@ pub struct EvilDir {
     /// How many bundles are served in full.
     served: usize,
     faults: Vec<String>,
+    /// Sizes for which another history was shown.
+    shown: HashSet<u64>,
 }
 
 impl EvilDir {
@@ -56,6 +59,7 @@ impl EvilDir {
             full: Vec::new(),
             served: 0,
             faults: Vec::new(),
+            shown: HashSet::new(),
         };
         let key = SigningKey::from_ed25519_seed(&[9; 32]);
         let rules = Rules { mode: Mode::Open, registrars: Vec::new(), operator: key.public().clone() };
@@ -91,6 +95,13 @@ impl EvilDir {
     /// What a monitor must find, in the order of the entries.
     pub fn faults(&self) -> &[String] {
         &self.faults
+    }
+
+    /// Whether a monitor may find this, if it looks in time: the clock attests the other history's size now, and in this one
+    /// the entry after it is older.
+    pub fn may_be_found(&self, fault: &str) -> bool {
+        let index = fault.strip_prefix("at-before-checkpoint at entry ").and_then(|index| index.parse().ok());
+        index.is_some_and(|index: u64| self.shown.contains(&index))
     }
 
     /// Takes a receipt that is as it should be.
@@ -164,7 +175,8 @@ impl EvilDir {
     ///
     /// # Panics
     /// If a file cannot be written.
-    pub fn show_other(&self, size: u64) {
+    pub fn show_other(&mut self, size: u64) {
+        self.shown.insert(size);
         let size = counterfoil_merkle::TreeSize::new(size).expect("a size");
         self.show(TreeHead { size, root: Hash::leaf(b"another history") });
     }
