@@ -145,8 +145,6 @@ codes! {
         ClockUnchecked = "clock-unchecked",
         /// More streams than are kept in mind.
         StreamsUntracked = "streams-untracked",
-        /// Signatures of issuers were checked on a sample only.
-        SignaturesSampled = "signatures-sampled",
         /// The monitor's disk is full: it reads on once there is room.
         DiskFull = "disk-full",
         /// Whether a record was admitted rightly cannot be told: one that decides is not shown.
@@ -187,7 +185,6 @@ impl Code {
             | Self::StatementsWithheld
             | Self::ClockUnchecked
             | Self::StreamsUntracked
-            | Self::SignaturesSampled
             | Self::DiskFull
             | Self::AdmissionUnseen => Class::Coverage,
             Self::NumberAgain | Self::NumberGap | Self::ChainBroken => Class::Issuer,
