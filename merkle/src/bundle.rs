@@ -46,6 +46,21 @@ pub fn parse_bundle(bundle: &[u8]) -> Result<Vec<&[u8]>, BundleError> {
     if items.is_empty() { Err(BundleError::Empty) } else { Ok(items) }
 }
 
+/// The bundle with the items at some positions emptied, as erasures do to statements.
+pub fn empty_items(bundle: &[u8], emptied: impl Fn(usize) -> bool) -> Result<Vec<u8>, BundleError> {
+    let items = parse_bundle(bundle)?;
+    let left = |(position, item)| if emptied(position) { &[][..] } else { item };
+    Ok(format_bundle(items.into_iter().enumerate().map(left)))
+}
+
+/// Whether two bundles have as many items, and the same ones, but where either is empty: an erased statement equals
+/// anything.
+pub fn same_but_erased(one: &[u8], other: &[u8]) -> bool {
+    let (Ok(one), Ok(other)) = (parse_bundle(one), parse_bundle(other)) else { return false };
+    let same = |(one, other): (&&[u8], &&[u8])| one.is_empty() || other.is_empty() || one == other;
+    one.len() == other.len() && one.iter().zip(&other).all(same)
+}
+
 /// The first item and what follows it, if it is all there.
 pub fn split_item(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = bytes.split_first_chunk::<2>()?;

@@ -25,7 +25,7 @@ impl Growth {
     /// nodes right of them. At most 79.
     pub fn nodes(old: TreeSize, new: TreeSize) -> Result<Vec<NodeId>, TreeError> {
         let mut nodes = Subtree::whole(old).cover();
-        nodes.extend(cover_all(&right_of(old, new)?));
+        nodes.extend(cover_all(right_of(old, new)?));
         Ok(nodes)
     }
 
@@ -36,7 +36,7 @@ impl Growth {
     pub fn from_nodes(old: TreeSize, new: TreeSize, hashes: &[Hash]) -> Result<Self, TreeError> {
         let right = right_of(old, new)?;
         let (frontier, rest) = hashes.split_at(old.get().count_ones() as usize);
-        Ok(Self { old, new, frontier: frontier.to_vec(), right: fold_all(&right, rest) })
+        Ok(Self { old, new, frontier: frontier.to_vec(), right: fold_all(right, rest) })
     }
 
     /// A growth as somebody sent it, if it has as many hashes as its sizes call for.

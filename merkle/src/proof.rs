@@ -6,12 +6,15 @@
 
 use crate::{
     hash::Hash,
-    tree::{LeafIndex, NodeId, Subtree, TreeError, TreeHead, TreeSize},
+    tree::{LeafIndex, NodeId, Subtree, TreeError, TreeHead, TreeSize, low_u8},
 };
 
 /// The most hashes a proof can have: one a level of the largest tree, and one more where a consistency proof
 /// starts below the old tree's root.
 pub const PROOF_HASHES_MAX: usize = 41;
+
+/// The most nodes that a proof is built from: the ragged edge is folded of one a level.
+const NODES_MAX: usize = 78;
 
 /// Proof that a tree has a certain leaf at a certain index.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +29,7 @@ impl InclusionProof {
     /// [`InclusionProof::from_nodes`] takes them. At most 78 nodes.
     pub fn nodes(index: LeafIndex, size: TreeSize) -> Result<Vec<NodeId>, TreeError> {
         check_index(index, size)?;
-        Ok(cover_all(&siblings(Subtree::leaf(index), size)))
+        Ok(cover_all(siblings(Subtree::leaf(index), size)))
     }
 
     /// The proof, from the hashes of [`InclusionProof::nodes`].
@@ -35,7 +38,7 @@ impl InclusionProof {
     /// If there is not one hash a node.
     pub fn from_nodes(index: LeafIndex, size: TreeSize, hashes: &[Hash]) -> Result<Self, TreeError> {
         check_index(index, size)?;
-        Ok(Self { index, size, hashes: fold_all(&siblings(Subtree::leaf(index), size), hashes) })
+        Ok(Self { index, size, hashes: fold_all(siblings(Subtree::leaf(index), size), hashes) })
     }
 
     /// A proof as somebody sent it: nothing is checked but its place in the tree.
@@ -82,7 +85,7 @@ impl ConsistencyProof {
     /// which [`ConsistencyProof::from_nodes`] takes them. None for equal sizes, and none from the empty tree.
     pub fn nodes(old: TreeSize, new: TreeSize) -> Result<Vec<NodeId>, TreeError> {
         check_order(old, new)?;
-        Ok(cover_all(&siblings(Subtree::whole(old), new)))
+        Ok(cover_all(siblings(Subtree::whole(old), new)))
     }
 
     /// The proof, from the hashes of [`ConsistencyProof::nodes`].
@@ -91,7 +94,7 @@ impl ConsistencyProof {
     /// If there is not one hash a node.
     pub fn from_nodes(old: TreeSize, new: TreeSize, hashes: &[Hash]) -> Result<Self, TreeError> {
         check_order(old, new)?;
-        Ok(Self { old, new, hashes: fold_all(&siblings(Subtree::whole(old), new), hashes) })
+        Ok(Self { old, new, hashes: fold_all(siblings(Subtree::whole(old), new), hashes) })
     }
 
     /// A proof as somebody sent it: nothing is checked but the order of the sizes.
@@ -139,7 +142,7 @@ impl SubtreeProof {
     /// The nodes whose hashes prove `subtree` in a tree of `size` leaves.
     pub fn nodes(subtree: Subtree, size: TreeSize) -> Result<Vec<NodeId>, TreeError> {
         check_within(subtree, size)?;
-        Ok(cover_all(&siblings(subtree, size)))
+        Ok(cover_all(siblings(subtree, size)))
     }
 
     /// The proof, from the hashes of [`SubtreeProof::nodes`].
@@ -148,7 +151,7 @@ impl SubtreeProof {
     /// If there is not one hash a node.
     pub fn from_nodes(subtree: Subtree, size: TreeSize, hashes: &[Hash]) -> Result<Self, TreeError> {
         check_within(subtree, size)?;
-        Ok(Self { subtree, size, hashes: fold_all(&siblings(subtree, size), hashes) })
+        Ok(Self { subtree, size, hashes: fold_all(siblings(subtree, size), hashes) })
     }
 
     /// A proof as somebody sent it: nothing is checked but its place in the tree.
@@ -178,37 +181,60 @@ fn check_within(subtree: Subtree, size: TreeSize) -> Result<(), TreeError> {
     Err(TreeError::NotASubtree { start: subtree.start(), end: subtree.end() })
 }
 
-/// SUBTREE_PROOF of the draft, with each hash named by the leaves it covers.
-fn siblings(subtree: Subtree, size: TreeSize) -> Vec<Subtree> {
-    let mut found = Vec::new();
-    if subtree.start() < subtree.end() {
-        let whole = Subtree::whole(size);
-        descend(subtree, whole, true, &mut found);
-    }
-    found
+/// What a proof's hashes cover, in the order in which [`verify`] takes them (SUBTREE_PROOF of the draft).
+///
+/// It climbs as [`verify`] does. At most one of the subtrees is not a complete node: the ragged right edge of the tree.
+struct Siblings {
+    size: TreeSize,
+    level: u8,
+    /// Places on this level of the subtree's last node, and of the tree's.
+    last: u64,
+    end: u64,
+    /// Whether the node at `last` is part of the subtree only, so that the verifier must be told its hash.
+    seed: bool,
 }
 
-/// One step of the recursion: `within` holds `subtree`; `known` says that the verifier has the hash of `subtree`.
-fn descend(subtree: Subtree, within: Subtree, known: bool, found: &mut Vec<Subtree>) {
-    if subtree == within {
-        if !known {
-            found.push(within);
-        }
-        return;
+fn siblings(subtree: Subtree, size: TreeSize) -> Siblings {
+    if subtree.start() == subtree.end() {
+        return Siblings { size, level: 0, last: 0, end: 0, seed: false };
     }
-    let (left, right) = halves(within);
-    if subtree.end() <= left.end() {
-        descend(subtree, left, known, found);
-        found.push(right);
-    } else if subtree.start() >= right.start() {
-        descend(subtree, right, known, found);
-        found.push(left);
-    } else {
-        // Only the start of `within` can straddle the split: the left half is whole, and the verifier must be told
-        // of the rest.
-        let rest = Subtree::new(right.start(), subtree.end()).expect("the start of a right half is aligned");
-        descend(rest, right, false, found);
-        found.push(left);
+    let (start, last, end) = (subtree.start(), subtree.end() - 1, size.get() - 1);
+    let level = seed_level(start, last, end);
+    Siblings { size, level, last: last >> level, end: end >> level, seed: start >> level != last >> level }
+}
+
+/// The level of the largest node at the right end of `start..=last` that a verifier can begin with: complete, or as
+/// ragged as the tree whose last leaf is `end`.
+fn seed_level(start: u64, last: u64, end: u64) -> u8 {
+    let within = u64::BITS - (start ^ last).leading_zeros();
+    low_u8(if last == end { within } else { within.min(last.trailing_ones()) })
+}
+
+impl Siblings {
+    fn climb(&mut self, levels: u8) {
+        self.level += levels;
+        self.last >>= levels;
+        self.end >>= levels;
+    }
+}
+
+impl Iterator for Siblings {
+    type Item = Subtree;
+
+    fn next(&mut self) -> Option<Subtree> {
+        if std::mem::take(&mut self.seed) {
+            return Some(Subtree::of_node(NodeId { level: self.level, index: self.last }, self.size));
+        }
+        if self.end == 0 {
+            return None;
+        }
+        if self.last == self.end {
+            // At the ragged edge, nodes without a sibling are their parents.
+            self.climb(low_u8(self.last.trailing_zeros()));
+        }
+        let sibling = NodeId { level: self.level, index: self.last ^ 1 };
+        self.climb(1);
+        Some(Subtree::of_node(sibling, self.size))
     }
 }
 
@@ -221,21 +247,23 @@ pub(crate) fn halves(tree: Subtree) -> (Subtree, Subtree) {
     (part(tree.start(), middle), part(middle, tree.end()))
 }
 
-pub(crate) fn cover_all(subtrees: &[Subtree]) -> Vec<NodeId> {
-    subtrees.iter().flat_map(|subtree| subtree.cover()).collect()
+pub(crate) fn cover_all(subtrees: impl IntoIterator<Item = Subtree>) -> Vec<NodeId> {
+    let mut nodes = Vec::with_capacity(NODES_MAX);
+    for subtree in subtrees {
+        nodes.extend(subtree.complete_nodes());
+    }
+    nodes
 }
 
-pub(crate) fn fold_all(subtrees: &[Subtree], hashes: &[Hash]) -> Vec<Hash> {
+pub(crate) fn fold_all(subtrees: impl IntoIterator<Item = Subtree>, hashes: &[Hash]) -> Vec<Hash> {
     let mut rest = hashes;
-    let folded = subtrees
-        .iter()
-        .map(|subtree| {
-            let length = (subtree.end() - subtree.start()).count_ones() as usize;
-            let (own, others) = rest.split_at(length);
-            rest = others;
-            Subtree::fold(own)
-        })
-        .collect();
+    let mut folded = Vec::with_capacity(PROOF_HASHES_MAX);
+    for subtree in subtrees {
+        let length = (subtree.end() - subtree.start()).count_ones() as usize;
+        let (own, others) = rest.split_at(length);
+        rest = others;
+        folded.push(Subtree::fold(own));
+    }
     assert!(rest.is_empty(), "one hash for each requested node");
     folded
 }
@@ -260,16 +288,8 @@ fn verify(
         };
     }
     let (mut first, mut last, mut end) = (subtree.start(), subtree.end() - 1, size.get() - 1);
-    // Skip to the largest complete node at the right end of the subtree: what the proof starts from.
-    if last == end {
-        while first != last {
-            (first, last, end) = (first >> 1, last >> 1, end >> 1);
-        }
-    } else {
-        while first != last && last & 1 == 1 {
-            (first, last, end) = (first >> 1, last >> 1, end >> 1);
-        }
-    }
+    let level = seed_level(first, last, end);
+    (first, last, end) = (first >> level, last >> level, end >> level);
     let mut rest = proof.iter();
     let seed = if first == last { hash } else { *rest.next().ok_or(ProofError::TooShort)? };
     let (mut of_subtree, mut of_tree) = (seed, seed);

@@ -144,16 +144,27 @@ impl Subtree {
         self.end
     }
 
+    /// The leaves of a node that a tree of that size has. There must be any.
+    pub(crate) fn of_node(node: NodeId, size: TreeSize) -> Self {
+        let start = node.index << node.level;
+        assert!(start < size.get(), "a node of the tree");
+        Self { start, end: size.get().min(start + (1 << node.level)) }
+    }
+
     /// The complete nodes that make it up, largest and leftmost first: one for each bit of its length, at most 40.
     pub fn cover(self) -> Vec<NodeId> {
-        let mut nodes = Vec::new();
+        self.complete_nodes().collect()
+    }
+
+    /// [`Subtree::cover`], one by one.
+    pub(crate) fn complete_nodes(self) -> impl Iterator<Item = NodeId> {
         let mut at = self.start;
-        while at < self.end {
-            let level = (self.end - at).ilog2();
-            nodes.push(NodeId { level: low_u8(level), index: at >> level });
+        std::iter::from_fn(move || {
+            let level = (self.end - at).checked_ilog2()?;
+            let node = NodeId { level: low_u8(level), index: at >> level };
             at += 1 << level;
-        }
-        nodes
+            Some(node)
+        })
     }
 
     /// Its hash, from the hashes of [`Subtree::cover`]: folded from the right, as the ragged edge is.
