@@ -4,6 +4,7 @@
 //! `fsck`, the monitor, the scrubber and repair are shells over it. It reads nothing itself and stops at nothing: a leaf
 //! that cannot be understood is still a leaf of the tree.
 
+pub mod erasures;
 pub mod finding;
 pub mod ids;
 pub mod leaf;
@@ -12,6 +13,7 @@ pub mod served;
 pub mod streams;
 pub mod times;
 
+pub use erasures::Erasures;
 pub use finding::{Class, Code, Finding, Place};
 pub use ids::Ids;
 pub use leaf::{Leaf, Slot};
@@ -57,7 +59,7 @@ impl Seen {
 
 /// An audit of one log, as far as it went.
 ///
-/// All of its state is plain data: keep [`Audit::times`], [`Audit::streams`] and the ragged tiles of
+/// All of its state is plain data: keep [`Audit::times`], [`Audit::streams`], [`Audit::erasures`] and the ragged tiles of
 /// [`Audit::frontier`], and [`Audit::resume`] goes on from there.
 #[derive(Clone, Debug)]
 pub struct Audit {
@@ -66,6 +68,7 @@ pub struct Audit {
     frontier: Frontier,
     times: Times,
     streams: Streams,
+    erasures: Erasures,
     ids: Ids,
 }
 
@@ -85,13 +88,19 @@ impl Audit {
         times: Times,
         streams: Streams,
     ) -> Self {
-        Self { log, clock, frontier, times, streams, ids: Ids::none() }
+        Self { log, clock, frontier, times, streams, erasures: Erasures::default(), ids: Ids::none() }
     }
 
     /// The same audit, which remembers ids so as to find records that were logged twice.
     #[must_use]
     pub fn with_ids(self, ids: Ids) -> Self {
         Self { ids, ..self }
+    }
+
+    /// The same audit, which goes on from what was known of erasures.
+    #[must_use]
+    pub fn with_erasures(self, erasures: Erasures) -> Self {
+        Self { erasures, ..self }
     }
 
     /// The key of the log's clock, if it is known.
@@ -122,6 +131,16 @@ impl Audit {
     /// What is known of issuers' streams.
     pub const fn streams(&self) -> &Streams {
         &self.streams
+    }
+
+    /// What is known of erasures.
+    pub const fn erasures(&self) -> &Erasures {
+        &self.erasures
+    }
+
+    /// What is known of erasures, for whoever looks up orders.
+    pub const fn erasures_mut(&mut self) -> &mut Erasures {
+        &mut self.erasures
     }
 
     /// Reads the next leaf and takes it: [`Leaf::read`], then [`Audit::take`].
@@ -175,6 +194,7 @@ impl Audit {
             return;
         }
         leaf.check_statement(place, report);
+        self.erasures.take(index, entry, leaf, report);
         let statement = leaf.statement();
         if let Some(meant) = statement.map(|statement| &statement.frame.log)
             && meant.as_str() != self.log.name().as_str()

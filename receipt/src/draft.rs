@@ -16,7 +16,7 @@ use crate::{
     claim::{Claim, ClaimKey},
     commitment::{Label, MemberLabel, Opening, OpeningKey, Openings, seal},
     envelope::{Id, VerifiedEnvelope},
-    exchange::{Facts, ToolCall},
+    exchange::{Answer, Facts},
     key::{PublicKey, SigningKey},
     statement::{
         Commitment, Frame, Group, GroupName, Issuer, Nonce, Numbering, Origin, Predicate, Receipt, Sealable,
@@ -257,7 +257,7 @@ impl Drafting<'_> {
         let answer = facts.answer;
         let links =
             self.links(facts.previous_response.as_deref(), facts.conversation.as_deref(), extras.parent);
-        let content = self.content(&answer.texts, &answer.tool_calls, answer.embedding.as_deref());
+        let content = self.content(&answer);
         let upstream = self.upstream(answer.request_id.as_deref(), answer.fingerprint);
         let caller = self.caller(extras.caller_reference, extras.caller_nonce);
         let transforms = self.transforms(extras.changes);
@@ -291,17 +291,19 @@ impl Drafting<'_> {
         })
     }
 
-    fn content(&mut self, texts: &[String], calls: &[ToolCall], embedding: Option<&str>) -> Option<Content> {
+    fn content(&mut self, answer: &Answer) -> Option<Content> {
+        let Answer { texts, tool_calls: calls, token_ids, embedding, .. } = answer;
         let text =
             texts.iter().any(|text| !text.is_empty()).then(|| prefixed(texts.iter().map(String::as_str)));
         let fields = calls.iter().flat_map(|call| [call.name.as_str(), call.arguments.as_str()]);
         let tool_calls = (!calls.is_empty()).then(|| prefixed(fields));
+        let token_ids = token_ids.iter().any(|ids| !ids.is_empty()).then(|| counted(token_ids));
         let content = Content {
             text: self.member(MemberLabel::Text, text.as_ref().map(|bytes| bytes.as_slice())),
             tool_calls: self
                 .member(MemberLabel::ToolCalls, tool_calls.as_ref().map(|bytes| bytes.as_slice())),
-            token_ids: None,
-            embedding: self.member(MemberLabel::Embedding, embedding.map(str::as_bytes)),
+            token_ids: self.member(MemberLabel::TokenIds, token_ids.as_ref().map(|bytes| bytes.as_slice())),
+            embedding: self.member(MemberLabel::Embedding, embedding.as_deref().map(str::as_bytes)),
         };
         Some(content).filter(|content| *content != Content::default())
     }
@@ -400,6 +402,17 @@ fn prefixed<'t>(texts: impl Iterator<Item = &'t str>) -> Zeroizing<Vec<u8>> {
     for text in texts {
         bytes.extend_from_slice(&u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes());
         bytes.extend_from_slice(text.as_bytes());
+    }
+    bytes
+}
+
+/// For each choice the number of its tokens and their ids, each as u32 big-endian.
+fn counted(choices: &[Vec<u32>]) -> Zeroizing<Vec<u8>> {
+    let mut bytes = Zeroizing::new(Vec::new());
+    for ids in choices {
+        let count = u32::try_from(ids.len()).unwrap_or(u32::MAX);
+        let numbers = std::iter::once(&count).chain(ids);
+        bytes.extend(numbers.flat_map(|number| number.to_be_bytes()));
     }
     bytes
 }

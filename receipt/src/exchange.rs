@@ -130,9 +130,11 @@ pub struct Answer {
     pub texts: Vec<String>,
     /// The tools that the model asked to be called, in the order of choices and calls.
     pub tool_calls: Vec<ToolCall>,
+    /// For each choice the ids of its tokens; empty where the service does not give them.
+    pub token_ids: Vec<Vec<u32>>,
     /// The exact JSON of the embeddings.
     pub embedding: Option<String>,
-    /// Whether texts, tool calls and embeddings were left out: the body was not read whole, or held too much of them.
+    /// Whether texts, tool calls, token ids and embeddings were left out: the body was not read whole, or held too much of them.
     pub left_out: bool,
     /// How the answer ended, going by the body; `None` if it says nothing of an end.
     ending: Option<Outcome>,
@@ -165,7 +167,14 @@ impl Answer {
         if !room.is_full() {
             return self;
         }
-        Self { texts: Vec::new(), tool_calls: Vec::new(), embedding: None, left_out: true, ..self }
+        Self {
+            texts: Vec::new(),
+            tool_calls: Vec::new(),
+            token_ids: Vec::new(),
+            embedding: None,
+            left_out: true,
+            ..self
+        }
     }
 }
 

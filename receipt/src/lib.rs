@@ -19,6 +19,7 @@
 //! - A [`claim`] key goes out with the answer; whoever holds it may dispute the receipt.
 //! - An [`audit`] recomputes a log from its leaves and says what does not hold.
 //! - [`admission`] says whether a record may enter, and can be replayed; a [`refusal`] says why not.
+//! - [`completeness`] says whether an issuer's streams are whole, by all that an auditor holds of them.
 //! - [`standing`] says what follows from all records about a receipt: what was checked, disputed, answered, decided.
 //! - [`exchange`] takes facts out of what went over the wire, [`draft`] makes a receipt of them.
 //!
@@ -81,6 +82,7 @@ pub mod bundle;
 pub mod claim;
 mod code;
 pub mod commitment;
+pub mod completeness;
 pub mod draft;
 pub mod entry;
 pub mod envelope;

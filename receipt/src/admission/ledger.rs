@@ -130,6 +130,12 @@ impl Ledger {
         }
     }
 
+    /// The ledger of a log in which that many keys were revoked that nobody had registered.
+    #[cfg(test)]
+    pub(crate) fn with_strangers(self, strangers: usize) -> Self {
+        Self { strangers, ..self }
+    }
+
     /// Whether one more key that nobody registered can be remembered as revoked.
     pub(super) const fn has_room_for_strangers(&self) -> bool {
         self.strangers < STRANGERS_MAX

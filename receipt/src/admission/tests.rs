@@ -160,6 +160,20 @@ fn an_open_log_asks_for_no_roles() {
     assert!(replay(&world).iter().all(|outcome| *outcome == Ok(Pass::Whole)));
 }
 
+/// Strangers can fill what is kept of revoked keys with keys of their own; from then on theirs are refused, and those alone.
+#[test]
+fn strangers_cannot_fill_a_memory() {
+    let mut world = World::new(Mode::Open);
+    world.register("known", &[Role::Issuer]);
+    let known = world.ledger.registered(&public("known")).unwrap().record;
+    world.ledger = world.ledger.clone().with_strangers(STRANGERS_MAX - 1);
+    world.append("a", Subject::Log, revocation("a", None, None)).unwrap();
+    assert_eq!(rule(world.append("b", Subject::Log, revocation("b", None, None))), Some(Rule::KeysFull));
+    world.append("registrar", Subject::Log, revocation("a", None, Some("c"))).unwrap();
+    world.about("known", known, revocation("known", None, None)).unwrap();
+    assert_eq!(rule(world.append("b", exchange(), receipt(None))), None, "it goes on as before");
+}
+
 #[test]
 fn deadlines_lie_ahead_and_not_beyond_reason() {
     let mut world = World::registered();

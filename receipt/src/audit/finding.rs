@@ -19,9 +19,11 @@ codes! {
         Unavailable = "UNAVAILABLE",
         /// Something was seen, and not understood or not checked.
         Coverage = "COVERAGE",
+        /// A statement was erased by order of the log's operator alone. It may have to; nobody else asked for it.
+        ErasedByLog = "ERASED-BY-LOG",
         /// An issuer's doing, not the log's.
         Issuer = "ISSUER",
-        /// A watch rule of the monitor's owner applies. No fault of anybody's.
+        /// A watch rule of the monitor's owner applies, or something is of concern to everybody. No fault of anybody's.
         Match = "MATCH",
     }
 }
@@ -35,6 +37,7 @@ impl Class {
             Self::Stale => Some(12),
             Self::Unavailable => Some(13),
             Self::Coverage => Some(14),
+            Self::ErasedByLog => Some(15),
             Self::Issuer | Self::Match => None,
         }
     }
@@ -98,6 +101,8 @@ codes! {
         AtAhead = "at-ahead",
         /// The statement's slot is empty and no record says that it was erased.
         StatementMissing = "statement-missing",
+        /// A record orders the erasure of a statement that is served all the same.
+        StatementNotErased = "statement-not-erased",
         /// The statement is not the one that the entry is about.
         StatementOther = "statement-other",
         /// The issuer's signature does not verify.
@@ -149,6 +154,13 @@ codes! {
         DiskFull = "disk-full",
         /// Whether a record was admitted rightly cannot be told: one that decides is not shown.
         AdmissionUnseen = "admission-unseen",
+        /// More erasures than are kept in mind.
+        ErasuresUntracked = "erasures-untracked",
+        /// More open disputes and remedies than are kept in mind.
+        DutiesUntracked = "duties-untracked",
+
+        /// The log's operator ordered an erasure, and nobody else.
+        ErasedByLog = "erased-by-log",
 
         /// A number of a stream comes again.
         NumberAgain = "number-again",
@@ -156,6 +168,20 @@ codes! {
         NumberGap = "number-gap",
         /// A record does not follow the one with the number before its own.
         ChainBroken = "chain-broken",
+        /// A stream does not go as far as its issuer says it went, or as a record shows that the auditor holds.
+        TailMissing = "tail-missing",
+        /// An epoch record says less, or something else, than the stream shows that it is about.
+        EpochDiffers = "epoch-differs",
+        /// A record that the auditor holds is not in the log.
+        RecordMissing = "record-missing",
+        /// A receipt that was promised is not in the log, and the time for it has passed.
+        PromiseBroken = "promise-broken",
+        /// A receipt that was promised came after the time for it had passed.
+        PromiseLate = "promise-late",
+        /// A dispute was not answered in time.
+        AnswerOverdue = "answer-overdue",
+        /// What was undertaken or ordered was not done in time.
+        RemedyOverdue = "remedy-overdue",
 
         /// An entry is one that a rule asks for.
         WatchMatch = "watch-match",
@@ -163,10 +189,17 @@ codes! {
         WatchIssuer = "watch-issuer",
         /// A time in a statement is outside the window that a rule allows.
         WatchTime = "watch-time",
+        /// A record about keys, or about who may write.
+        KeyRecord = "key-record",
     }
 }
 
 impl Code {
+    /// Whether it is about the numbers of a stream.
+    pub const fn is_numbering(self) -> bool {
+        matches!(self, Self::NumberAgain | Self::NumberGap | Self::ChainBroken)
+    }
+
     /// What a finding of this code amounts to.
     pub const fn class(self) -> Class {
         match self {
@@ -186,9 +219,21 @@ impl Code {
             | Self::ClockUnchecked
             | Self::StreamsUntracked
             | Self::DiskFull
-            | Self::AdmissionUnseen => Class::Coverage,
-            Self::NumberAgain | Self::NumberGap | Self::ChainBroken => Class::Issuer,
-            Self::WatchMatch | Self::WatchIssuer | Self::WatchTime => Class::Match,
+            | Self::AdmissionUnseen
+            | Self::ErasuresUntracked
+            | Self::DutiesUntracked => Class::Coverage,
+            Self::ErasedByLog => Class::ErasedByLog,
+            Self::NumberAgain
+            | Self::NumberGap
+            | Self::ChainBroken
+            | Self::TailMissing
+            | Self::EpochDiffers
+            | Self::RecordMissing
+            | Self::PromiseBroken
+            | Self::PromiseLate
+            | Self::AnswerOverdue
+            | Self::RemedyOverdue => Class::Issuer,
+            Self::WatchMatch | Self::WatchIssuer | Self::WatchTime | Self::KeyRecord => Class::Match,
             _ => Class::Invalid,
         }
     }
@@ -268,7 +313,7 @@ mod tests {
     fn codes_sort_as_their_classes_do() {
         assert!(Code::ALL.is_sorted_by_key(|code| code.class()));
         let exits: Vec<_> = Class::ALL.iter().map(|class| class.exit_code()).collect();
-        assert_eq!(exits, [Some(10), Some(11), Some(12), Some(13), Some(14), None, None]);
+        assert_eq!(exits, [Some(10), Some(11), Some(12), Some(13), Some(14), Some(15), None, None]);
     }
 
     #[test]

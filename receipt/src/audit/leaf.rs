@@ -82,18 +82,24 @@ impl Leaf {
         }
     }
 
+    /// Whether its slot is empty.
+    pub const fn is_empty(&self) -> bool {
+        matches!(self.said, Said::Missing)
+    }
+
+    /// Whether what was served as its statement is not that.
+    pub(super) const fn is_refused(&self) -> bool {
+        matches!(self.said, Said::Refused(_))
+    }
+
     pub(super) const fn read_entry(&self) -> Result<&Entry, &EntryError> {
         self.entry.as_ref()
     }
 
-    /// Says what keeps the statement from being that of the entry.
+    /// Says what keeps the statement from being that of the entry. One that is not there is for [`super::Erasures`].
     pub(super) fn check_statement(&self, place: Place, report: &mut Report) {
         match &self.said {
-            Said::Withheld | Said::Proven(_) => {}
-            // An erasure record comes later than what it erases: once there are such records, this waits for them.
-            Said::Missing => {
-                report.push(Code::StatementMissing, place, "the statement is gone, and no record erased it");
-            }
+            Said::Withheld | Said::Proven(_) | Said::Missing => {}
             Said::Refused(error) => report.push(code(error), place, error),
         }
     }

@@ -71,7 +71,7 @@ pub struct Streams {
 
 impl Streams {
     /// Takes a record that its statement proves.
-    pub(super) fn proven(
+    pub(crate) fn proven(
         &mut self,
         issuer: &PublicKey,
         position: Position,
@@ -83,7 +83,7 @@ impl Streams {
     }
 
     /// Takes a record without its statement: where it says it belongs is the log's word.
-    pub(super) fn unproven(
+    pub(crate) fn unproven(
         &mut self,
         issuer: &PublicKey,
         position: Position,
@@ -103,11 +103,16 @@ impl Streams {
 
     /// Reports numbers that have been missing for longer than [`GAP_GRACE_MS`]. Costs one look at each stream.
     pub(super) fn gaps(&self, now: Timestamp, report: &mut Report) {
+        self.gaps_after(GAP_GRACE_MS, now, report);
+    }
+
+    /// As [`Streams::gaps`], for numbers that have been missing for longer than `grace_ms`.
+    pub(crate) fn gaps_after(&self, grace_ms: u64, now: Timestamp, report: &mut Report) {
         let mut late: Vec<_> = self
             .followed
             .values()
             .filter_map(|stream| Some((stream, stream.ahead.first_key_value()?)))
-            .filter(|(_, (_, first))| first.at.millis().saturating_add(GAP_GRACE_MS) < now.millis())
+            .filter(|(_, (_, first))| first.at.millis().saturating_add(grace_ms) < now.millis())
             .collect();
         late.sort_by_key(|(_, (_, first))| first.index);
         for (stream, (&number, first)) in late {

@@ -1,3 +1,4 @@
+mod erasing;
 mod evil;
 mod numbering;
 mod timing;
@@ -85,14 +86,15 @@ fn statements_must_be_those_of_their_entries() {
     let entry = Entry { claim: Some(issuer(4).public().clone()), ..claimed.entry };
     log.serve(&entry.to_bytes(), Slot::Served(&claimed.statement));
     log.take(&receipt_of(&issuer(1), "other.example", 4, None, 0));
+    log.audit.erasures_mut().report_unexplained(|_| true, &mut log.report);
     assert_eq!(
         log.shown(),
         [
-            "statement-missing at entry 1",
             "statement-other at entry 2",
             "statement-signature at entry 3",
             "entry-differs at entry 4",
             "statement-log at entry 5",
+            "statement-missing at entry 1",
         ]
     );
     assert_eq!(log.report.exit_code(), 11);

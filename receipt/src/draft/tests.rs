@@ -212,10 +212,11 @@ fn bodies_may_pass_by() {
     assert_eq!((same.statement, same.openings), (draft.statement, draft.openings));
 }
 
-/// `text` is each choice, `tool_calls` each name and arguments, after lengths of four bytes.
+/// `text` is each choice, `tool_calls` each name and arguments, after lengths of four bytes; `token_ids` four bytes for each
+/// number.
 #[test]
 fn content_is_laid_out_as_the_formats_say() {
-    let body = br#"{"choices":[{"index":0,"message":{"content":"ab","tool_calls":[{"function":{"name":"f","arguments":"{}"}}]},"finish_reason":"stop"},{"index":1,"message":{"content":""},"finish_reason":"stop"}]}"#;
+    let body = br#"{"choices":[{"index":0,"message":{"content":"ab","tool_calls":[{"function":{"name":"f","arguments":"{}"}}]},"finish_reason":"stop","token_ids":[7,70000]},{"index":1,"message":{"content":""},"finish_reason":"stop"}]}"#;
     let response = Response { status: 200, content_type: None, request_id: None, body };
     let exchange = Exchange {
         path: "/v1/chat/completions",
@@ -227,6 +228,7 @@ fn content_is_laid_out_as_the_formats_say() {
     let value = |label| draft.openings.get(Label::Member(label)).unwrap().value.clone().unwrap();
     assert_eq!(value(MemberLabel::Text), b"\0\0\0\x02ab\0\0\0\0");
     assert_eq!(value(MemberLabel::ToolCalls), b"\0\0\0\x01f\0\0\0\x02{}");
+    assert_eq!(value(MemberLabel::TokenIds), b"\0\0\0\x02\0\0\0\x07\0\x01\x11\x70\0\0\0\0");
 }
 
 fn any_end() -> impl Strategy<Value = End> {

@@ -36,6 +36,9 @@ struct Choice {
     refused: bool,
     reason: Option<String>,
     calls: BTreeMap<u64, ToolCall>,
+    tokens: Vec<u32>,
+    /// Whether some of the tokens could not be read: then none is told.
+    untold: bool,
 }
 
 impl Chunks {
@@ -68,7 +71,7 @@ impl Chunks {
     pub(super) fn leave_out(&mut self) {
         self.room.close();
         for choice in self.choices.values_mut() {
-            (choice.text, choice.refusal, choice.calls) = Default::default();
+            (choice.text, choice.refusal, choice.calls, choice.tokens) = Default::default();
         }
     }
 
@@ -114,6 +117,7 @@ impl Chunks {
             self.answer.reasons.push(reason(choice.reason.as_deref()));
             self.answer.texts.push(if choice.text.is_empty() { choice.refusal } else { choice.text });
             self.answer.tool_calls.extend(choice.calls.into_values());
+            self.answer.token_ids.push(if choice.untold { Vec::new() } else { choice.tokens });
         }
         self.answer.within(self.room)
     }
@@ -124,6 +128,12 @@ impl Choice {
     fn take(&mut self, choice: &Value<'_>, room: &mut Room) {
         if let Some(given) = choice.member("finish_reason").and_then(Value::text) {
             self.reason = Some(reason(Some(given)));
+        }
+        let tokens = choice.member("token_ids").and_then(Value::items).unwrap_or_default();
+        let id = |token: &Value<'_>| u32::try_from(token.integer()?).ok();
+        match tokens.iter().map(id).collect::<Option<Vec<u32>>>() {
+            Some(ids) => room.add_ids(&mut self.tokens, &ids),
+            None => self.untold = true,
         }
         room.add(&mut self.text, choice.member("text").and_then(Value::text).unwrap_or_default());
         let Some(message) = choice.member("message").or_else(|| choice.member("delta")) else { return };

@@ -41,6 +41,18 @@ impl Room {
         to.push_str(piece);
     }
 
+    /// Adds ids of tokens, if there is room.
+    pub(super) fn add_ids(&mut self, to: &mut Vec<u32>, ids: &[u32]) {
+        let bytes = size_of_val(ids);
+        if self.is_full || bytes > self.left {
+            self.is_full = true;
+            return;
+        }
+        self.left -= bytes;
+        self.taken += bytes;
+        to.extend_from_slice(ids);
+    }
+
     /// A piece of text by itself; empty if there is no room.
     pub(super) fn take(&mut self, piece: &str) -> String {
         let mut taken = String::new();

@@ -82,6 +82,37 @@ fn a_streamed_response_ends_with_all_of_it() {
     assert_eq!(facts.answer.reported.as_deref(), Some("gpt-4o-mini-2024-07-18"));
 }
 
+/// The ids of tokens are taken where a service gives them, whole or streamed; where one of them is none, none is told, and the
+/// text stays.
+#[test]
+fn ids_of_tokens_are_taken() {
+    let stream = |second: &str| {
+        format!(
+            "data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"a\"}},\"token_ids\":[1,2]}}]}}\n\n\
+             data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"b\"}},\"token_ids\":[{second}],\
+             \"finish_reason\":\"stop\"}}]}}\n\ndata: [DONE]\n\n"
+        )
+    };
+    let whole =
+        r#"{"choices":[{"index":0,"text":"ab","token_ids":[1,2,4294967295],"finish_reason":"stop"}]}"#;
+    let answer = |body: &str| {
+        let content_type = body.starts_with("data:").then_some("text/event-stream");
+        let response = Response { status: 200, content_type, request_id: None, body: body.as_bytes() };
+        let path = "/v1/completions";
+        Exchange { path, request: b"{}", response: Some(response), end: End::Finished }
+            .facts()
+            .unwrap()
+            .answer
+    };
+    for body in [whole, &stream("4294967295")] {
+        assert_eq!(answer(body).token_ids, [[1, 2, u32::MAX]]);
+    }
+    for bad in ["-1", "4294967296", "1.5", "\"1\"", "null"] {
+        let answer = answer(&stream(bad));
+        assert_eq!((answer.token_ids, answer.texts), (vec![vec![]], vec!["ab".to_owned()]), "{bad}");
+    }
+}
+
 #[test]
 fn anthropic_messages_and_their_streams() {
     let body = facts(&sample("api.anthropic.com", "/v1/messages", 0));

@@ -1,17 +1,14 @@
 //! Disputes: whether they were answered, by whom, in time; how they were decided; and whether what was undertaken was done.
 
 use super::{
-    RESPOND_WITHIN_DEFAULT_S,
     docket::{Docket, Record, dispute_of},
-    fact::{Answer, Capacity, Complainant, Deadline, DueBy, Fact, Party, Said, Subject, Turn},
+    fact::{Answer, Capacity, Complainant, Deadline, Fact, Owed, Owing, Party, Said, Subject, Turn},
+    known::{Known, Summons},
     turn,
 };
 use crate::{
     key::PublicKey,
-    statement::{
-        Dispute, Kind, Policy, Predicate, Undertaking, groups::Accountable, resolution::Resolution,
-        response::Response,
-    },
+    statement::{Dispute, Kind, Policy, Predicate, Undertaking, resolution::Resolution, response::Response},
     timestamp::Timestamp,
 };
 
@@ -28,14 +25,22 @@ pub(super) fn facts(docket: &Docket, moment: Timestamp, facts: &mut Vec<Fact>) -
     turns.into_iter().map(|(_, turn)| turn).collect()
 }
 
+/// What is still to be done, the earliest first.
+pub(super) fn owed(docket: &Docket) -> Vec<Owed> {
+    let disputes = docket.records.iter().filter(|record| record.entry.kind == Kind::Dispute);
+    let mut owed: Vec<_> =
+        disputes.filter_map(|record| Case::of(docket, record)).flat_map(|case| case.owed()).collect();
+    owed.sort_by_key(|owed| (owed.due, owed.record));
+    owed
+}
+
 /// One dispute with all that followed.
 pub(super) struct Case<'d> {
     docket: &'d Docket,
     pub(super) record: &'d Record,
     subject: Subject,
-    respondent: &'d PublicKey,
+    summons: Summons,
     policy: Option<&'d Policy>,
-    accountable: Option<&'d Accountable>,
     due: Deadline,
 }
 
@@ -53,29 +58,22 @@ impl<'d> Case<'d> {
     fn of(docket: &'d Docket, record: &'d Record) -> Option<Self> {
         let dispute = dispute_of(record);
         let disputed = docket.above(record);
-        let (subject, respondent, before) = match (disputed, dispute) {
-            (Some(disputed), _) => {
-                (Subject::Record(disputed.leaf), &disputed.entry.issuer, disputed.index.get())
-            }
-            (None, Some(dispute)) => (outside(dispute)?, dispute.outside_issuer()?, record.index.get()),
+        let (subject, before) = match (disputed, dispute) {
+            (Some(disputed), _) => (Subject::Record(disputed.leaf), disputed.index.get()),
+            (None, Some(dispute)) => (outside(dispute)?, record.index.get()),
             (None, None) => return None,
         };
-        let policy = docket.keys.policy(respondent, before);
-        let (accountable, by) = accountable(docket, disputed, dispute);
-        let within = match (policy, accountable) {
-            (Some(policy), _) => (policy.respond_within_s, DueBy::Policy),
-            (None, Some(accountable)) => (accountable.respond_within, by),
-            (None, None) => (RESPOND_WITHIN_DEFAULT_S, DueBy::Default),
-        };
-        let at = record.entry.at.plus(within.0.saturating_mul(1000));
-        let due = Deadline { at, by: within.1 };
-        Some(Self { docket, record, subject, respondent, policy, accountable, due })
+        let known = disputed.map(|disputed| known(docket, disputed));
+        let summons = Summons::of(known.as_ref(), dispute)?;
+        let policy = docket.keys.policy(&summons.respondent, before);
+        let due = summons.due(record.entry.at, policy.map(|policy| policy.respond_within_s));
+        Some(Self { docket, record, subject, summons, policy, due })
     }
 
     fn facts(&self, moment: Timestamp, facts: &mut Vec<Fact>) {
         let grounds = dispute_of(self.record).map(|dispute| dispute.grounds.clone());
         let subject = self.subject.clone();
-        let respondent = self.party(self.respondent);
+        let respondent = self.respondent();
         let said = Said::Disputed { by: self.complainant(), subject, grounds, respondent, due: self.due };
         facts.push(Fact { at: self.record.entry.at, record: self.record.leaf, said });
         self.silence(moment, facts);
@@ -121,14 +119,7 @@ impl<'d> Case<'d> {
 
     /// As what a key speaks for the respondent; none if it does not.
     pub(super) fn capacity(&self, signer: &PublicKey) -> Option<Capacity> {
-        if signer == self.respondent {
-            return Some(Capacity::Respondent);
-        }
-        let acts_for = |key: &PublicKey| self.docket.keys.acts_for(signer, key);
-        if acts_for(self.respondent) {
-            return Some(Capacity::Successor);
-        }
-        self.accountable.filter(|accountable| acts_for(&accountable.key)).map(|_| Capacity::Accountable)
+        self.summons.capacity(signer, |signer, key| self.docket.keys.acts_for(signer, key))
     }
 
     fn said_by_response(&self, record: &Record) -> Said {
@@ -192,6 +183,18 @@ impl<'d> Case<'d> {
         });
     }
 
+    fn owed(&self) -> Vec<Owed> {
+        let dispute = self.record.leaf;
+        let owed = |due, record, owing| Owed { due, by: self.respondent(), owing, dispute, record };
+        let silent = self.answered_at().is_none() && self.resolutions().next().is_none();
+        let answer = silent.then(|| owed(self.due.at, dispute, Owing::Answer));
+        let undone = self.duties().into_iter().filter(|duty| duty.done.is_none());
+        let remedies = undone.map(|Duty { undertaking, under, .. }| {
+            owed(undertaking.due, under.leaf, Owing::Remedy(undertaking.remedy))
+        });
+        answer.into_iter().chain(remedies).collect()
+    }
+
     fn turn(&self, moment: Timestamp) -> Turn {
         let (task, until) = turn::task(self, moment);
         Turn { dispute: self.record.leaf, task, until }
@@ -204,7 +207,7 @@ impl<'d> Case<'d> {
 
     /// Who has to answer.
     pub(super) fn respondent(&self) -> Party {
-        self.party(self.respondent)
+        self.party(&self.summons.respondent)
     }
 
     /// Whose decisions the respondent accepts, by its policy.
@@ -240,25 +243,10 @@ fn outside(dispute: &Dispute) -> Option<Subject> {
     Some(Subject::Elsewhere { log: elsewhere.log.to_string(), leaf: elsewhere.leaf() })
 }
 
-/// Who answers for a receipt besides its issuer: as the receipt says, or as the dispute has copied it when the receipt is erased.
-fn accountable<'d>(
-    docket: &'d Docket,
-    disputed: Option<&'d Record>,
-    dispute: Option<&'d Dispute>,
-) -> (Option<&'d Accountable>, DueBy) {
-    let copy = dispute.and_then(|dispute| dispute.accountable.as_ref());
-    let receipt = match disputed {
-        Some(record) if record.entry.kind == Kind::Correction => docket.above(record),
-        Some(record) if record.entry.kind == Kind::Receipt => Some(record),
-        Some(_) => return (None, DueBy::Receipt),
-        None => return (copy, DueBy::Copy),
-    };
-    match receipt.and_then(|record| record.statement.as_ref()).map(|statement| &statement.predicate) {
-        Some(Predicate::Receipt(receipt)) => {
-            (receipt.accountable.as_ref().and_then(|group| group.open()), DueBy::Receipt)
-        }
-        _ => (copy, DueBy::Copy),
-    }
+/// What is known of a record of the docket, with what it is about.
+fn known(docket: &Docket, record: &Record) -> Known {
+    let about = docket.above(record).map(|above| known(docket, above));
+    Known::of(record.index, &record.entry, record.statement.as_ref(), about.as_ref())
 }
 
 pub(super) fn response_of(record: &Record) -> Option<&Response> {

@@ -1,12 +1,12 @@
 //! Everything in a log that concerns one receipt or promise.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use counterfoil_merkle::{Hash, LeafIndex, TreeSize};
 
 use super::{
     disputes,
-    fact::{Eraser, Fact, PromiseState, Said, Standing},
+    fact::{Eraser, Fact, Owed, PromiseState, Said, Standing},
     keys::Keys,
     tally::Tally,
     verdicts,
@@ -52,7 +52,7 @@ pub struct Docket {
     size: TreeSize,
     last: Option<Timestamp>,
     rules: Option<Rules>,
-    pub(super) keys: Keys,
+    pub(super) keys: Arc<Keys>,
     tally: Tally,
     pub(super) records: Vec<Record>,
     places: HashMap<Hash, usize>,
@@ -68,12 +68,28 @@ impl Docket {
             size: TreeSize::ZERO,
             last: None,
             rules: None,
-            keys: Keys::default(),
+            keys: Arc::default(),
             tally: Tally::default(),
             records: Vec::new(),
             places: HashMap::new(),
             kept: HashMap::new(),
         }
+    }
+
+    /// A docket put together from what an index found, where a walk would read the whole log: it says the same as one that took
+    /// every record. `records` are all that concern the matter, in index order; `found` is the rest.
+    ///
+    /// # Panics
+    /// If the records are not in index order, or lie beyond the size.
+    pub fn assemble(matter: Matter, found: Found, records: Vec<Record>) -> Self {
+        let Found { size, last, rules, keys, kept } = found;
+        let rising = records.windows(2).all(|pair| pair[0].index < pair[1].index);
+        let inside = records.last().is_none_or(|record| record.index.get() < size.get());
+        assert!(rising && inside, "the records of a log of that size, in index order");
+        let places = records.iter().enumerate().map(|(place, record)| (record.leaf, place)).collect();
+        let kept =
+            kept.map(|kept| ((kept.issuer, kept.claim), (kept.receipt, kept.at))).into_iter().collect();
+        Self { matter, size, last, rules, keys, tally: Tally::default(), records, places, kept }
     }
 
     /// How many records it has gone through.
@@ -133,7 +149,9 @@ impl Docket {
             if let Predicate::Rules(rules) = &statement.predicate {
                 self.rules = Some(rules.clone());
             }
-            self.keys.take(index.get(), *leaf, entry, statement, &self.tally);
+            let tally = &self.tally;
+            let counted = |key: &PublicKey, since| tally.since(key, since);
+            Arc::make_mut(&mut self.keys).take(index.get(), *leaf, entry, statement, counted);
         }
         self.tally.count(&entry.issuer, entry.at);
         let outside = statement.as_ref().is_some_and(|statement| self.is_outside(&statement.subject));
@@ -175,6 +193,12 @@ impl Docket {
         self.of_keys(&mut facts);
         facts.sort_by_key(|fact| (fact.at, fact.record, fact.said.rank()));
         Ok(Standing { size: self.size, moment, facts, turns })
+    }
+
+    /// What is still to be done in disputes, whenever it is due, the earliest first. What is due before a moment is what
+    /// [`Docket::standing`] calls unanswered or overdue then.
+    pub fn owed(&self) -> Vec<Owed> {
+        disputes::owed(self)
     }
 
     fn of_record(&self, record: &Record, facts: &mut Vec<Fact>) {
@@ -249,11 +273,8 @@ impl Docket {
         let Some((record, enclosed)) = dispute else { return };
         let Predicate::Promise(said) = &enclosed.statement().predicate else { return };
         let issuer = enclosed.envelope().key();
-        let state = match self.kept.get(&(issuer.clone(), said.claim.clone())) {
-            Some(&(receipt, at)) => PromiseState::Kept { receipt, at, late: said.by < at },
-            None if moment <= said.by => PromiseState::Pending { by: said.by },
-            None => PromiseState::Broken { since: said.by },
-        };
+        let kept = self.kept.get(&(issuer.clone(), said.claim.clone())).copied();
+        let state = PromiseState::at(moment, said.by, kept);
         let said = Said::Promised { by: self.keys.party(issuer), promise: *promise, state };
         facts.push(Fact { at: record.entry.at, record: record.leaf, said });
     }
@@ -272,6 +293,34 @@ impl Docket {
             }
         }
     }
+}
+
+/// What a [`Docket`] knows besides the records of its matter.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// How many records the log had.
+    pub size: TreeSize,
+    /// The date of the last of them.
+    pub last: Option<Timestamp>,
+    /// The rules in force.
+    pub rules: Option<Rules>,
+    /// What it says of keys.
+    pub keys: Arc<Keys>,
+    /// Where the matter is a promise: the first receipt by its issuer with its claim key.
+    pub kept: Option<Kept>,
+}
+
+/// A receipt that keeps a promise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Who promised it.
+    pub issuer: PublicKey,
+    /// The claim key that was promised.
+    pub claim: PublicKey,
+    /// The receipt.
+    pub receipt: Hash,
+    /// When it was logged.
+    pub at: Timestamp,
 }
 
 /// What a record disputes, if it is a dispute whose statement is there.

@@ -330,6 +330,17 @@ pub enum PromiseState {
     },
 }
 
+impl PromiseState {
+    /// What has become of a promise for that time at a moment: `kept` is the first receipt that it is kept by, and its date.
+    pub const fn at(moment: Timestamp, by: Timestamp, kept: Option<(Hash, Timestamp)>) -> Self {
+        match kept {
+            Some((receipt, at)) => Self::Kept { receipt, at, late: by.millis() < at.millis() },
+            None if moment.millis() <= by.millis() => Self::Pending { by },
+            None => Self::Broken { since: by },
+        }
+    }
+}
+
 /// What the log says about a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyFact {
@@ -393,4 +404,28 @@ pub enum Task {
     Appeal,
     /// Nothing is left to do.
     Nothing,
+}
+
+/// Something that is still to be done in a dispute.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owed {
+    /// Until when; it is late after that.
+    pub due: Timestamp,
+    /// By whom: the respondent.
+    pub by: Party,
+    /// What.
+    pub owing: Owing,
+    /// The dispute.
+    pub dispute: Hash,
+    /// The record from which it follows: the dispute, or the response or resolution that undertakes or orders it.
+    pub record: Hash,
+}
+
+/// What somebody owes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owing {
+    /// An answer to the dispute.
+    Answer,
+    /// What was undertaken or ordered.
+    Remedy(RemedyKind),
 }

@@ -4,23 +4,20 @@ use std::collections::HashMap;
 
 use counterfoil_merkle::Hash;
 
-use super::{
-    fact::{KeyFact, Party},
-    tally::Tally,
-};
+use super::fact::{KeyFact, Party};
 use crate::{
     entry::Entry,
     key::PublicKey,
-    statement::{Key, Name, Policy, Predicate, Role, Statement, revocation::RevocationReason},
+    statement::{Key, Kind, Name, Policy, Predicate, Role, Statement, revocation::RevocationReason},
     timestamp::Timestamp,
 };
 
 /// How many successors are followed from a key.
 const SUCCESSORS_MAX: usize = 16;
 
-/// Keys, revocations and policies, by key.
+/// Keys, revocations and policies, by key: what all matters of a log share.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Keys {
+pub struct Keys {
     named: HashMap<PublicKey, Named>,
     revoked: HashMap<PublicKey, Vec<Revoked>>,
     policies: HashMap<PublicKey, Vec<(u64, Policy)>>,
@@ -49,14 +46,20 @@ struct Revoked {
 }
 
 impl Keys {
-    /// Takes a record about keys or promises; others are left alone.
-    pub(super) fn take(
+    /// Whether records of this kind say something of keys.
+    pub const fn is_changed_by(kind: Kind) -> bool {
+        matches!(kind, Kind::Rules | Kind::Key | Kind::Revocation | Kind::Policy)
+    }
+
+    /// Takes the record at an index, later than all before; those of other kinds are left alone. `counted` says how many records a
+    /// key has signed from a moment on, up to here: a revocation disowns them.
+    pub fn take(
         &mut self,
         index: u64,
         leaf: Hash,
         entry: &Entry,
         statement: &Statement,
-        tally: &Tally,
+        counted: impl FnOnce(&PublicKey, Timestamp) -> u64,
     ) {
         match &statement.predicate {
             Predicate::Key(Key::Card(card)) => {
@@ -88,7 +91,7 @@ impl Keys {
                     reason: revocation.reason,
                     since: revocation.since,
                     successor: revocation.successor.clone(),
-                    disowned: revocation.since.map_or(0, |since| tally.since(key, since)),
+                    disowned: revocation.since.map_or(0, |since| counted(key, since)),
                 });
             }
             Predicate::Policy(policy) => {
@@ -99,7 +102,7 @@ impl Keys {
     }
 
     /// The party that a key stands for.
-    pub(super) fn party(&self, key: &PublicKey) -> Party {
+    pub fn party(&self, key: &PublicKey) -> Party {
         let named = self.named.get(key);
         Party {
             key: key.clone(),
@@ -110,7 +113,7 @@ impl Keys {
     }
 
     /// What the log says about a key, oldest first.
-    pub(super) fn facts(&self, key: &PublicKey) -> Vec<(Timestamp, Hash, KeyFact)> {
+    pub fn facts(&self, key: &PublicKey) -> Vec<(Timestamp, Hash, KeyFact)> {
         let mut facts = Vec::new();
         if let Some(named) = self.named.get(key) {
             let roles = named.registered.as_ref().map(|(_, roles)| roles.clone()).unwrap_or_default();
@@ -135,16 +138,24 @@ impl Keys {
 
     /// Whether a key is another, or was named as its successor.
     pub(super) fn acts_for(&self, signer: &PublicKey, key: &PublicKey) -> bool {
-        let next = |key: &&PublicKey| {
-            let named = self.revoked.get(*key)?.iter().rev();
+        acts_for(signer, key, |key| {
+            let named = self.revoked.get(key)?.iter().rev();
             named.filter_map(|revoked| revoked.successor.as_ref()).next()
-        };
-        std::iter::successors(Some(key), next).take(SUCCESSORS_MAX).any(|key| key == signer)
+        })
     }
 
     /// The newest policy of a key before an index.
-    pub(super) fn policy(&self, key: &PublicKey, before: u64) -> Option<&Policy> {
+    pub fn policy(&self, key: &PublicKey, before: u64) -> Option<&Policy> {
         let policies = self.policies.get(key)?;
         policies.iter().rev().find(|(index, _)| *index < before).map(|(_, policy)| policy)
     }
+}
+
+/// Whether a key is another, or acts for it: `successor` gives the one that was named last to act for a key.
+pub(super) fn acts_for<'k>(
+    signer: &PublicKey,
+    key: &'k PublicKey,
+    successor: impl Fn(&PublicKey) -> Option<&'k PublicKey>,
+) -> bool {
+    std::iter::successors(Some(key), |key| successor(key)).take(SUCCESSORS_MAX).any(|key| key == signer)
 }

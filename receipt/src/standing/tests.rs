@@ -1,3 +1,4 @@
+mod agenda;
 mod story;
 
 use counterfoil_merkle::Hash;
@@ -324,6 +325,51 @@ proptest! {
             prop_assert_eq!(&plain[which], &shuffled[which]);
             prop_assert_eq!(&plain[which], &alone[which][which]);
         }
+    }
+
+    /// A docket that is put together from what an index finds says the same as one that took every record; and what is owed
+    /// is, at any moment, what is then unanswered or overdue.
+    #[test]
+    fn dockets_can_be_assembled(steps in prop::collection::vec(step(), 1..30), later in 0_u64..200) {
+        let mut world = World::registered();
+        let receipt = world.receipt("issuer", "claim");
+        let mut leaves = vec![receipt];
+        for step in &steps {
+            try_step(&mut world, step, &mut leaves, "");
+            if step.about.index(9) == 0 {
+                let _ = world.append("registrar", crate::statement::Subject::Log, revocation("issuer", Some(1_005), Some("issuer2")));
+                let _ = world.append("issuer", crate::statement::Subject::Log, policy(5 * 86_400));
+            }
+            world.wait(if step.wait { 10 } else { 3 * DAY });
+        }
+        let walked = docket(&world, receipt, world.records.len());
+        let mut keys = Keys::default();
+        for index in 0..world.records.len() {
+            let Record { leaf, entry, statement, .. } = world.record(index);
+            let before = &world.records[..index];
+            let counted = |key: &crate::PublicKey, since| {
+                let signed = before.iter().filter(|it| it.entry.issuer == *key && it.entry.at >= since);
+                signed.count() as u64
+            };
+            if let Some(statement) = statement.filter(|_| Keys::is_changed_by(entry.kind)) {
+                keys.take(index as u64, leaf, &entry, &statement, counted);
+            }
+        }
+        let found = Found { size: walked.size(), last: walked.last(), rules: None, keys: std::sync::Arc::new(keys), kept: None };
+        let assembled = Docket::assemble(Matter::Record(receipt), found, walked.records().to_vec());
+        let moment = at(world.now().millis() + later * DAY / 4);
+        let standing = assembled.standing(moment).unwrap();
+        prop_assert_eq!(&standing, &walked.standing(moment).unwrap());
+        let late = |fact: &&Fact| matches!(fact.said, Said::Unanswered { until: None } | Said::Overdue(_));
+        let mut facts: Vec<_> = standing.facts.iter().filter(late).map(|fact| (fact.at, fact.record)).collect();
+        facts.sort();
+        let owed = assembled.owed();
+        let due: Vec<_> = owed.iter().filter(|it| it.due < moment).map(|it| (it.due, it.record)).collect();
+        prop_assert_eq!(facts, due);
+        // What is printed is JSON, with an object for each fact and turn.
+        let printed: serde_json::Value = serde_json::from_str(&print_standing(&standing, &assembled)).unwrap();
+        prop_assert_eq!(printed["facts"].as_array().unwrap().len(), standing.facts.len());
+        prop_assert_eq!(printed["turns"].as_array().unwrap().len(), standing.turns.len());
     }
 
     /// What stood at a size and a moment stands for ever, whatever was appended since; a docket that skips what it does not need says

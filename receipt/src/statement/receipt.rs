@@ -253,6 +253,13 @@ codes! {
 }
 
 impl Model {
+    /// Its names: requested, reported and claimed.
+    pub fn names(&self) -> [Option<&str>; 3] {
+        let reported = self.reported.as_ref().map(|reported| reported.value.as_str());
+        let claimed = self.claimed.as_ref().and_then(|claimed| claimed.name.as_deref());
+        [self.requested.as_deref(), reported, claimed]
+    }
+
     fn read(field: &Field<'_, '_>) -> Result<Self, FieldError> {
         let mut members = field.object()?;
         let requested = members.required("requested")?.nullable(text)?;

@@ -4,9 +4,13 @@ use std::{fmt, str::FromStr};
 
 use counterfoil_merkle::Hash;
 
-use crate::json::{
-    field::{Field, FieldError, Reason},
-    write::ObjectWriter,
+use crate::{
+    envelope::Id,
+    json::{
+        field::{Field, FieldError, Reason},
+        write::ObjectWriter,
+    },
+    tree,
 };
 
 /// Most characters of a decimal.
@@ -58,6 +62,12 @@ pub struct Sample {
 }
 
 impl Sample {
+    /// The sample of receipts with these ids, which are in log order; `None` if there are none.
+    pub fn of(ids: &[Id]) -> Option<Self> {
+        let count = u64::try_from(ids.len()).ok().filter(|count| *count > 0)?;
+        Some(Self { count, root: tree::root(ids.iter().map(|id| id.as_bytes().as_slice())) })
+    }
+
     pub(super) fn read(field: &Field<'_, '_>) -> Result<Self, FieldError> {
         let mut members = field.object()?;
         let count = members.required("count")?;
@@ -82,6 +92,20 @@ impl Sample {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Whoever has the ids makes the root again, and no other list of ids has it: each counts, and so does their order.
+    #[test]
+    fn samples_are_roots_over_ids() {
+        let id = |n: u8| Id::new(Hash::new([n; 32]));
+        let root = |ids: &[Id]| Sample::of(ids).unwrap();
+        assert_eq!(Sample::of(&[]), None);
+        assert_eq!(root(&[id(1)]), Sample { count: 1, root: Hash::leaf(&[1; 32]) });
+        let both = Hash::node(Hash::leaf(&[1; 32]), Hash::leaf(&[2; 32]));
+        assert_eq!(root(&[id(1), id(2)]), Sample { count: 2, root: both });
+        for other in [vec![id(2), id(1)], vec![id(1), id(3)], vec![id(1), id(2), id(2)]] {
+            assert_ne!(root(&other).root, both);
+        }
+    }
 
     #[test]
     fn decimals_are_digits() {

@@ -70,14 +70,16 @@ fn content_is_whole_or_left_out() {
         let whole = exchange.facts().unwrap();
         for content in [0, 1, 20, 200, 100_000] {
             let facts = facts_in_pieces(&exchange, Limits { content, ..Limits::NONE }, 50);
-            let Answer { texts, tool_calls, embedding, left_out, .. } = facts.answer.clone();
+            let Answer { texts, tool_calls, token_ids, embedding, left_out, .. } = facts.answer.clone();
             if left_out {
-                assert!(texts.is_empty() && tool_calls.is_empty() && embedding.is_none());
+                assert!(
+                    texts.is_empty() && tool_calls.is_empty() && token_ids.is_empty() && embedding.is_none()
+                );
             } else {
                 assert_eq!(texts, whole.answer.texts);
             }
-            let Answer { texts, tool_calls, embedding, left_out, .. } = whole.answer.clone();
-            let answer = Answer { texts, tool_calls, embedding, left_out, ..facts.answer };
+            let Answer { texts, tool_calls, token_ids, embedding, left_out, .. } = whole.answer.clone();
+            let answer = Answer { texts, tool_calls, token_ids, embedding, left_out, ..facts.answer };
             assert!(facts.parts == whole.parts || facts.parts.is_empty());
             assert_eq!(Facts { answer, parts: whole.parts.clone(), ..facts }, whole);
         }
@@ -90,6 +92,7 @@ fn an_endless_stream_is_held_in_bounds() {
     let limits = Limits { body: 1000, event: 1000, content: 1000 };
     let events = [
         ("/v1/chat/completions", "data: {\"choices\":[{\"delta\":{\"content\":\"word \"}}]}\n\n"),
+        ("/v1/completions", "data: {\"choices\":[{\"text\":\"\",\"token_ids\":[1,2,3]}]}\n\n"),
         ("/v1/chat/completions", "data: endless "),
         ("/v1/chat/completions", "data: a\n"),
         (

@@ -162,7 +162,7 @@ pub struct Content {
     pub text: Option<Commitment>,
     /// To the tool calls: for each the name and the arguments, each after its length as u32 big-endian.
     pub tool_calls: Option<Commitment>,
-    /// To the ids of the tokens.
+    /// To the ids of the tokens: for each choice their number and the ids, each as u32 big-endian.
     pub token_ids: Option<Commitment>,
     /// To the embedding.
     pub embedding: Option<Commitment>,
