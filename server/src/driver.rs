@@ -15,7 +15,7 @@ use counterfoil_merkle::{
     frontier::FullTile,
     tile::{TILE_WIDTH, TileKind, TilePath},
 };
-use counterfoil_receipt::{Statement, Timestamp};
+use counterfoil_receipt::{Kind, Statement, Timestamp};
 use futures::executor::block_on;
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
@@ -24,32 +24,33 @@ use crate::{
     admission::{self, RefusedAt},
     batch::{Batch, Published},
     clock::{Clock, ClockError},
+    commit::Header,
     guard::{Guard, Mark},
     log::{Log, Status},
     metrics::Metrics,
     objects::{Created, commit_name, never_told_name},
+    order::Order,
+    pace::Pace,
     publish::{
         heads::Heads,
         run::Halted,
         shown::{EvidencePlace, check_all},
     },
     queue::{Outcome, Submission, Taken},
-    recover::{Retained, recover},
+    recover::{Retained, is_overtaken, recover},
+    room::{Room, is_full},
     rules::WantedRules,
     sequencer::{ReadBackError, Sealed, Sequencer},
-    settle::{Settler, Step},
+    settle::{Found, Settler, Step},
     stop::Stop,
     tiles::{Edge, Tiles},
 };
 
-/// An idle log attests the present time this often.
-const RENEW_PERIOD: Duration = Duration::from_secs(30);
-
-/// How long to wait between recoveries from what may pass by itself.
-const RETRY_PERIOD: Duration = Duration::from_secs(2);
-
 /// How often a record is read again before a difference counts as lasting.
 const READ_BACK_ATTEMPTS: usize = 3;
+
+/// How often an idle log looks whether it has room.
+const ROOM_PERIOD: Duration = Duration::from_secs(1);
 
 /// What the loop works with.
 pub struct Driver {
@@ -65,10 +66,14 @@ pub struct Driver {
     pub clock: Clock,
     /// How far the wall clock may be ahead of the guard at start.
     pub clock_gap_max: Duration,
+    /// How much has to stay free on the disk.
+    pub room: Room,
     /// The rules as they should be.
     pub rules: Arc<WantedRules>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// How often what need not be done at once is done.
+    pub pace: Pace,
 }
 
 /// What became of the submissions of a batch: those that make it up, and what others are told.
@@ -107,7 +112,9 @@ impl Driver {
                 info!("the log has stopped in order");
                 return true;
             };
-            self.log.set_status(Status::Stopped { reason: stop.to_string() });
+            let full = stop.may_pass() && is_full(&stop);
+            let status = if full { Status::NoRoom } else { Status::Stopped { reason: stop.to_string() } };
+            self.log.set_status(status);
             if self.log.queue.is_shut_down() {
                 error!(%stop, "the log stopped with its state unknown; the next start recovers it");
                 return false;
@@ -118,27 +125,34 @@ impl Driver {
                 return false;
             }
             warn!(%stop, "state unknown; recovering");
-            std::thread::sleep(RETRY_PERIOD);
+            std::thread::sleep(self.pace.retry);
         }
     }
 
     fn term(&mut self) -> Result<(), Stop> {
-        let (mut term, retained) = self.begin()?;
-        self.renew(&mut term)?;
+        let (mut term, found) = self.begin()?;
         let (log, guard, edge) = (Arc::clone(&self.log), Arc::clone(&self.guard), Arc::clone(&term.edge));
         let checkpoint = matches!(self.heads, Heads::Alone(_));
-        term.settler = Some(Settler::start(log, guard, edge, retained, checkpoint)?);
-        self.keep_rules(&mut term)?;
-        self.log.queue.open();
-        self.log.set_status(Status::Writing);
-        let turned = self.turn(&mut term);
+        term.settler = Some(Settler::start(log, guard, edge, found, checkpoint, self.pace)?);
+        let turned = self.write(&mut term);
+        // However the term ended: two settlers never work at once.
         let settled = term.settler.take().map_or(Ok(()), Settler::finish);
         turned.and(settled)
     }
 
+    fn write(&mut self, term: &mut Term) -> Result<(), Stop> {
+        self.attest(term)?;
+        self.keep_rules(term)?;
+        self.log.queue.open();
+        self.log.set_status(Status::Writing);
+        self.has_room()?;
+        self.turn(term)
+    }
+
     /// Finds the log, and holds the wall clock against the guard, and the log against what witnesses saw of it.
-    fn begin(&mut self) -> Result<(Term, Vec<Retained>), Stop> {
+    fn begin(&mut self) -> Result<(Term, Found), Stop> {
         self.heads.check()?;
+        self.log.check_damage()?;
         self.evidence.check().map_err(Halted::from)?;
         let shown = self.heads.ask_witnesses();
         let mut guard = self.guard.lock().unwrap_or_else(PoisonError::into_inner);
@@ -157,32 +171,52 @@ impl Driver {
         let origin = identity.origin.as_str();
         let recovered = recover(objects, &mut guard, origin, seen, nonce)?;
         drop(guard);
-        let edge = Arc::new(recovered.edge);
         let started = Instant::now();
+        let mut edge = recovered.edge;
         block_on(self.log.fill_index(&edge))?;
+        let orders = block_on(self.log.find_orders(&edge))?;
+        self.log.tiles.erase(&orders);
+        for order in &orders {
+            edge.erase(order.target);
+        }
+        // Recovery made all of it durable; what is held may have statements in it that are gone below.
+        self.log.tiles.all_settled();
+        let edge = Arc::new(edge);
         let origin = self.rules.log();
         let ledger = block_on(admission::recover(&self.log, &edge, origin))?;
         self.log.admission.begin(ledger, Arc::clone(&edge), recovered.sequencer.at());
         let (tree_size, elapsed_ms) = (edge.size().get(), started.elapsed().as_millis());
         info!(tree_size, commit = recovered.sequencer.number(), elapsed_ms, "recovered");
-        Ok((Term { sequencer: recovered.sequencer, edge, settler: None }, recovered.retained))
+        let term = Term { sequencer: recovered.sequencer, edge, settler: None };
+        Ok((term, Found { retained: recovered.retained, orders }))
     }
 
     fn turn(&mut self, term: &mut Term) -> Result<(), Stop> {
-        let mut renew_at = Instant::now() + RENEW_PERIOD;
+        let mut renew_at = Instant::now() + self.pace.renew;
         let mut before = 0;
         loop {
-            let grown = match self.log.queue.take(renew_at, before) {
-                Taken::Batch(submissions) => {
+            let grown = match self.log.queue.take(renew_at.min(soon()), before) {
+                Taken::Batch(submissions) if self.has_room()? => {
                     before = submissions.len();
                     self.append(term, submissions)?
                 }
+                Taken::Batch(submissions) => {
+                    before = 0;
+                    self.turn_away(term, submissions)?;
+                    false
+                }
                 Taken::Idle => {
                     before = 0;
+                    self.has_room()?;
                     false
                 }
                 Taken::Interrupted => {
+                    if term.settler.as_ref().is_some_and(Settler::has_failed) {
+                        let settled = term.settler.take().map_or(Ok(()), Settler::finish);
+                        return settled.and(Err(Stop::Settler));
+                    }
                     self.heads.check()?;
+                    self.log.check_damage()?;
                     match self.keep_rules(term) {
                         Err(Stop::Rules(error)) => {
                             error!(%error, "the rules stay as they are");
@@ -199,12 +233,53 @@ impl Driver {
             } else if !grown {
                 continue;
             }
-            renew_at = Instant::now() + RENEW_PERIOD;
+            renew_at = Instant::now() + self.pace.renew;
         }
     }
 
-    /// Signs the same tree again with the present time, which the guard holds first.
+    /// Whether the disk has room for more, which is told when it changes.
+    fn has_room(&mut self) -> Result<bool, Stop> {
+        let free = self.log.tiles.objects().free_bytes()?.unwrap_or(u64::MAX);
+        let (had, has) = (self.log.status() == Status::Writing, self.room.allows(free));
+        if had && !has {
+            error!(free_bytes = free, "the disk has no room: nothing new is taken until it has; reads go on");
+            self.log.set_status(Status::NoRoom);
+        } else if has && !had {
+            info!(free_bytes = free, "the disk has room again");
+            self.log.set_status(Status::Writing);
+        }
+        Ok(has)
+    }
+
+    /// Answers what the log has already; all else is not stored.
+    fn turn_away(&self, term: &Term, submissions: Vec<Submission>) -> Result<(), Stop> {
+        for Submission { admitted, reply } in submissions {
+            let outcome = match block_on(self.log.find_id(&term.edge, admitted.id.as_bytes()))? {
+                Some(index) => Outcome::Known { index, edge: Arc::clone(&term.edge) },
+                None => Outcome::NoRoom,
+            };
+            // Whoever no longer listens can ask again.
+            let _ = reply.send(outcome);
+        }
+        Ok(())
+    }
+
+    /// Signs an idle log's tree again. Where others can write, an empty commit comes before that: whoever was overtaken
+    /// signs nothing any more.
     fn renew(&mut self, term: &mut Term) -> Result<(), Stop> {
+        if self.log.tiles.objects().is_shared() {
+            let at = self.clock.now()?.max(term.sequencer.at());
+            let sealed = term.sequencer.seal(at, nonce(), Vec::new())?;
+            self.commit(&sealed)?;
+            self.read_back(term, &sealed)?;
+            term.sequencer.committed(&sealed);
+            self.hand_on(term, &sealed.header, at, Vec::new(), Vec::new())?;
+        }
+        self.attest(term)
+    }
+
+    /// Signs the same tree again with the present time, which the guard holds first.
+    fn attest(&mut self, term: &mut Term) -> Result<(), Stop> {
         let time = self.clock.now()?.max(term.sequencer.at());
         let mark = self.mark(term, time);
         self.guard.lock().unwrap_or_else(PoisonError::into_inner).advance(mark)?;
@@ -313,15 +388,17 @@ impl Driver {
         Ok(parted)
     }
 
-    /// Creates the record: the point from which on nothing of it is lost.
+    /// Creates the record: the point from which on nothing of it is lost. Where others can write, it is a stray if one of
+    /// them has gone past it.
     fn commit(&self, sealed: &Sealed) -> Result<(), Stop> {
         let number = sealed.header.number;
         match self.log.tiles.objects().create_commit(number, sealed.record.clone())? {
-            Created::Made => Ok(()),
             Created::Found => Err(Stop::Fenced { number }),
+            Created::Made if is_overtaken(self.log.tiles.objects(), &sealed.header)? => {
+                Err(Stop::Overtaken { number })
+            }
+            Created::Made => Ok(()),
         }
-        // Fence: on a local directory the lock keeps other writers away; on a store that others can write, the record
-        // before this one is fetched here and compared with the one that this was built on.
     }
 
     /// Reads the record again and recomputes everything from what admission checked: memory is not trusted.
@@ -334,6 +411,10 @@ impl Driver {
                 Ok(()) => return Ok(()),
                 Err(error) => reason = error,
             }
+        }
+        // Where others can write, the record of a writer that stood still may be settled by now, and gone.
+        if is_overtaken(objects, &sealed.header)? {
+            return Err(Stop::Overtaken { number });
         }
         // With this marker, and only with it, an explicit command may set the record aside: nobody was told of it.
         objects.create(&never_told_name(number), Bytes::from(reason.to_string()))?;
@@ -350,7 +431,12 @@ impl Driver {
         decided: Option<&Statement>,
     ) -> Result<Batch, Stop> {
         term.sequencer.committed(&sealed);
+        let orders = self.orders(term, &sealed)?;
+        self.log.tiles.erase(&orders);
         let mut edge = Edge::clone(&term.edge);
+        for order in &orders {
+            edge.erase(order.target);
+        }
         edge.frontier = sealed.frontier;
         let mut filled: Vec<_> = sealed.filled.iter().map(full_tile).collect();
         for leaf in &sealed.leaves {
@@ -362,25 +448,54 @@ impl Driver {
         let decided = decided.zip(sealed.leaves.last().map(|leaf| leaf.hash));
         self.log.admission.committed(Arc::clone(&term.edge), sealed.at, decided);
         let view = self.heads.committed(&self.log, &term.edge, sealed.at)?;
-        let commit = Retained { number: sealed.header.number, size: sealed.header.new.size };
-        let step = Step { filled, commit, mark: self.mark(term, sealed.at), edge: Arc::clone(&term.edge) };
-        if let Some(settler) = term.settler.take() {
-            term.settler = Some(settler.send(step)?);
-        }
+        self.hand_on(term, &sealed.header, sealed.at, filled, orders)?;
         let published = match view {
             Some(view) => Some(Published { view, filled: sealed.filled }),
             None => {
-                self.log.tiles.keep_parsed(sealed.filled);
+                self.log.tiles.remember(sealed.filled);
                 None
             }
         };
         Ok(Batch { leaves: sealed.leaves, published })
+    }
+
+    /// Has a commit settled that the term has taken in.
+    fn hand_on(
+        &self,
+        term: &mut Term,
+        header: &Header,
+        at: Timestamp,
+        filled: Vec<(TilePath, Bytes)>,
+        orders: Vec<Order>,
+    ) -> Result<(), Stop> {
+        let commit = Retained { number: header.number, old: header.old.size, size: header.new.size };
+        let step = Step { filled, commit, mark: self.mark(term, at), edge: Arc::clone(&term.edge), orders };
+        if let Some(settler) = term.settler.take() {
+            term.settler = Some(settler.send(step)?);
+        }
+        Ok(())
+    }
+}
+
+impl Driver {
+    /// What the erasure records of a batch order. What they erase lies before the batch, or they would not be in it.
+    fn orders(&self, term: &Term, sealed: &Sealed) -> Result<Vec<Order>, Stop> {
+        let mut orders = Vec::new();
+        for leaf in sealed.leaves.iter().filter(|leaf| leaf.kind == Kind::Erasure) {
+            orders.extend(block_on(self.log.order_of(&term.edge, leaf.index, &leaf.item.entry))?);
+        }
+        Ok(orders)
     }
 }
 
 fn full_tile(tile: &FullTile) -> (TilePath, Bytes) {
     let path = TilePath::full(TileKind::Hashes(tile.id.level), tile.id.index);
     (path, tile.tree.to_bytes(TILE_WIDTH).into())
+}
+
+/// When to look for room again, if nothing comes.
+fn soon() -> Instant {
+    Instant::now() + ROOM_PERIOD
 }
 
 /// 16 bytes that no other attempt has.

@@ -2,20 +2,23 @@
 //! and the published checkpoint. Reads only.
 
 mod admission;
+mod erasures;
+mod unfound;
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use bytes::Bytes;
 use counterfoil_merkle::{
     TreeSize,
+    bundle::same_but_erased,
     frontier::FullTile,
     tile::{TILE_WIDTH, TileKind, TilePath},
     tree::TreeError,
 };
 use counterfoil_receipt::{
-    Timestamp,
+    Kind, Timestamp,
     audit::{
-        Audit, Ids, Leaf, Report, Seen, Slot,
+        Audit, Class, Ids, Leaf, Report, Seen, Slot,
         served::{bundle_items, check_tile},
     },
 };
@@ -42,12 +45,15 @@ pub struct FsckReport {
     tiles: u64,
     /// How many records were judged again, and how many of them in part.
     judged: Option<(u64, u64)>,
+    /// How many erasures the log orders, and how many of them are still to be carried out.
+    erasures: (u64, u64),
 }
 
 impl FsckReport {
-    /// Whether the log keeps its promises and is stored as it should be. What issuers did wrong is not its fault.
+    /// Whether the log keeps its promises and is stored as it should be. What issuers did wrong is not its fault, and its
+    /// operator may have to erase.
     pub fn is_clean(&self) -> bool {
-        self.damage.is_empty() && self.audit.exit_code() == 0
+        self.damage.is_empty() && self.audit.gravest().is_none_or(|class| class >= Class::ErasedByLog)
     }
 }
 
@@ -65,6 +71,9 @@ impl fmt::Display for FsckReport {
             f,
             "{verdict}: {size} entries, {tiles} full tiles and bundles, {commits} commits, root {root}"
         )?;
+        if let (ordered @ 1.., left) = self.erasures {
+            writeln!(f, "erasures: {ordered} ordered, {left} still to be carried out by the next start")?;
+        }
         match self.judged {
             None => Ok(()),
             Some((judged, 0)) => writeln!(f, "admission: {judged} records judged again"),
@@ -81,7 +90,26 @@ impl fmt::Display for FsckReport {
 /// # Errors
 /// What kept it from telling: the directory cannot be read, or a server is running on it.
 pub fn fsck(config: &Config, now: Timestamp, admission: bool) -> Result<FsckReport, FsckError> {
-    let objects = Arc::new(Objects::open(&config.data)?);
+    check_store(config, Arc::new(Objects::of(config)?), Guarded::Yes, now, admission)
+}
+
+/// Whether a store is the one that the guard stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guarded {
+    /// It is: the guard must not be ahead of it.
+    Yes,
+    /// It is a copy, which may be older.
+    Copy,
+}
+
+/// As [`fsck`], of any store that nobody writes to meanwhile, with the keys of that configuration.
+pub fn check_store(
+    config: &Config,
+    objects: Arc<Objects>,
+    guarded: Guarded,
+    now: Timestamp,
+    admission: bool,
+) -> Result<FsckReport, FsckError> {
     let mut report = FsckReport::default();
     let loaded = match load(&objects) {
         Ok(loaded) => loaded,
@@ -90,11 +118,14 @@ pub fn fsck(config: &Config, now: Timestamp, admission: bool) -> Result<FsckRepo
         }
         Err(error) => {
             report.damage.push(error.to_string());
+            report.damage.extend(unfound::name_damage(&objects, &error));
             return Ok(report);
         }
     };
     report.commits = loaded.chain.len();
-    check_the_guard(config, &loaded, &objects, &mut report);
+    if guarded == Guarded::Yes {
+        check_the_guard(config, &loaded, &objects, &mut report);
+    }
     let audit = Audit::new(config.log_vkey()?, Some(config.clock_vkey()?)).with_ids(Ids::all());
     let edge = Arc::new(loaded.edge);
     let admission = admission.then(|| {
@@ -114,6 +145,7 @@ pub fn fsck(config: &Config, now: Timestamp, admission: bool) -> Result<FsckRepo
     };
     check.checkpoint()?;
     check.leaves(&edge)?;
+    check.erasures(&edge)?;
     let head = edge.frontier.head();
     check.audit.check_head(head, &mut check.report.audit);
     check.audit.check_gaps(now, &mut check.report.audit);
@@ -187,7 +219,7 @@ impl Check {
         let path = TilePath::full(kind, index);
         let stored = self.objects.get(&path.to_string())?;
         match (stored, self.unsettled.get(&path)) {
-            (Some(stored), Some(committed)) if stored != *committed => {
+            (Some(stored), Some(committed)) if !is_same(kind, &stored, committed) => {
                 self.report.damage.push(format!("{path} is not what the commits give"));
                 Ok(None)
             }
@@ -206,6 +238,7 @@ impl Check {
     fn leaf(&mut self, entry: &[u8], statement: &[u8]) -> Result<(), FsckError> {
         let mut filled = Vec::new();
         let leaf = Leaf::read(entry, Slot::Served(statement));
+        self.report.erasures.0 += u64::from(leaf.entry().is_some_and(|entry| entry.kind == Kind::Erasure));
         if let Some(admission) = &mut self.admission {
             admission.leaf(&leaf, &mut self.report.audit)?;
         }
@@ -237,6 +270,11 @@ impl Check {
             self.audit.check_head(seen.head(), &mut self.report.audit);
         }
     }
+}
+
+/// Whether what is stored is what the commits give: an erased statement equals anything.
+fn is_same(kind: TileKind, stored: &[u8], committed: &[u8]) -> bool {
+    stored == committed || (kind == TileKind::Statements && same_but_erased(stored, committed))
 }
 
 /// What kept the check from telling.

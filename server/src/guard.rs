@@ -14,6 +14,8 @@ use counterfoil_merkle::{Hash, TreeHead, TreeSize};
 use counterfoil_receipt::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::steps::{Step, Steps};
+
 const SLOT_BYTES: usize = 512;
 const DIGEST_DIGITS: usize = 64;
 
@@ -36,6 +38,7 @@ pub struct Guard {
     path: PathBuf,
     counter: u64,
     mark: Mark,
+    steps: Steps,
 }
 
 impl Guard {
@@ -45,7 +48,8 @@ impl Guard {
         let file =
             File::options().read(true).write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
         file.write_all_at(&[b' '; 2 * SLOT_BYTES], 0).map_err(failed)?;
-        let mut guard = Self { file, path: path.to_owned(), counter: 0, mark: mark.clone() };
+        let mut guard =
+            Self { file, path: path.to_owned(), counter: 0, mark: mark.clone(), steps: Steps::default() };
         guard.advance(mark)?;
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         let parent = parent.unwrap_or_else(|| Path::new("."));
@@ -58,6 +62,11 @@ impl Guard {
     /// # Errors
     /// [`GuardError::Missing`] if there is none, [`GuardError::Damaged`] if neither slot can be read.
     pub fn open(path: &Path) -> Result<Self, GuardError> {
+        Self::open_watched(path, Steps::default())
+    }
+
+    /// As [`Guard::open`], telling each step.
+    pub fn open_watched(path: &Path, steps: Steps) -> Result<Self, GuardError> {
         let failed = |source| GuardError::Io { path: path.to_owned(), source };
         let file = match File::options().read(true).write(true).open(path) {
             Ok(file) => file,
@@ -69,7 +78,7 @@ impl Guard {
         let bytes = fs::read(path).map_err(failed)?;
         let newest = bytes.chunks(SLOT_BYTES).filter_map(parse_slot).max_by_key(|(counter, _)| *counter);
         let (counter, mark) = newest.ok_or_else(|| GuardError::Damaged { path: path.to_owned() })?;
-        Self { file, path: path.to_owned(), counter, mark }.lock()
+        Self { file, path: path.to_owned(), counter, mark, steps }.lock()
     }
 
     /// What it remembers.
@@ -103,8 +112,10 @@ impl Guard {
         let failed = |source| GuardError::Io { path: self.path.clone(), source };
         let counter = self.counter + 1;
         let offset = (counter % 2) * SLOT_BYTES as u64;
-        self.file.write_all_at(&format_slot(counter, &mark), offset).map_err(failed)?;
-        self.file.sync_all().map_err(failed)?;
+        let (path, bytes) = (&*self.path, format_slot(counter, &mark));
+        let step = Step::Write { path, offset, bytes: &bytes };
+        self.steps.take(step, || self.file.write_all_at(&bytes, offset)).map_err(failed)?;
+        self.steps.take(Step::Sync { path }, || self.file.sync_all()).map_err(failed)?;
         (self.counter, self.mark) = (counter, mark);
         Ok(())
     }

@@ -16,7 +16,8 @@ use self::runs::{RUN_ENTRIES, Run};
 const PREFIX_BYTES: usize = 8;
 const POSITION_BYTES: usize = 5;
 
-/// The tables of a log: ids and leaf hashes of all its entries, and which of them are clock records or decide who may append.
+/// The tables of a log: ids and leaf hashes of all its entries, and which of them are clock or erasure records, or decide who
+/// may append.
 #[derive(Default)]
 pub struct Index {
     ids: Table,
@@ -25,6 +26,8 @@ pub struct Index {
     clocks: Vec<u64>,
     /// Indexes of the records that others are judged by, rising: rules, keys and revocations.
     deciding: Vec<u64>,
+    /// Indexes of erasure records, rising.
+    erasures: Vec<u64>,
     size: u64,
     /// Prefixes of the entries since the last run.
     recent: Run,
@@ -49,6 +52,9 @@ impl Index {
         if Ledger::is_changed_by(kind) {
             self.deciding.push(self.size);
         }
+        if kind == Kind::Erasure {
+            self.erasures.push(self.size);
+        }
         self.ids.insert(id.as_bytes(), self.size);
         self.leaves.insert(leaf.as_bytes(), self.size);
         self.recent.ids.push(prefix(id.as_bytes()));
@@ -66,6 +72,7 @@ impl Index {
         let place = |&position: &u16| size + u64::from(position);
         self.clocks.extend(run.clocks.iter().map(place));
         self.deciding.extend(run.deciding.iter().map(place));
+        self.erasures.extend(run.erasures.iter().map(place));
         for (id, leaf) in run.ids.iter().zip(&run.leaves) {
             self.ids.insert(id, self.size);
             self.leaves.insert(leaf, self.size);
@@ -86,6 +93,7 @@ impl Index {
         let inside = |index: &u64| u16::try_from(index.checked_sub(start)?).ok();
         run.clocks = self.clocks.iter().filter_map(inside).collect();
         run.deciding = self.deciding.iter().filter_map(inside).collect();
+        run.erasures = self.erasures.iter().filter_map(inside).collect();
         Some((number, run))
     }
 
@@ -97,6 +105,11 @@ impl Index {
     /// Indexes of all records that others are judged by, rising.
     pub fn deciding(&self) -> &[u64] {
         &self.deciding
+    }
+
+    /// Indexes of all erasure records, rising.
+    pub fn erasures(&self) -> &[u64] {
+        &self.erasures
     }
 
     /// Positions of entries whose ids may begin with these bytes. Nearly always none or one.
@@ -168,11 +181,13 @@ mod tests {
         let size = |size: usize| TreeSize::new(size as u64).unwrap();
         let clocks = [3, 65_535, 65_536, 131_074];
         let deciding = [0, 65_534, 131_071, 131_076];
+        let erasures = [9, 65_537, 131_075];
         for n in 0..2 * RUN_ENTRIES + 5 {
             let leaf = Hash::leaf(&n.to_be_bytes());
             let kind = match n as u64 {
                 n if clocks.contains(&n) => Kind::Clock,
                 n if deciding.contains(&n) => Kind::Key,
+                n if erasures.contains(&n) => Kind::Erasure,
                 _ => Kind::Receipt,
             };
             index.push(&Id::new(leaf), leaf, kind);
@@ -188,12 +203,13 @@ mod tests {
         );
         assert_eq!(index.take_run(TreeSize::MAX), None);
 
-        // What is loaded again knows the same clock records, and those that decide.
+        // What is loaded again knows the same clock and erasure records, and those that decide.
         let mut again = Index::new();
         again.push_run(&first);
         again.push_run(&second);
         assert_eq!((again.clocks(), index.clocks()), (&clocks[..3], &clocks[..]));
         assert_eq!((again.deciding(), index.deciding()), (&deciding[..3], &deciding[..]));
+        assert_eq!((again.erasures(), index.erasures()), (&erasures[..2], &erasures[..]));
     }
 
     /// Every entry is found at its position by either digest, and two ids with one prefix are both candidates.

@@ -1,7 +1,7 @@
 //! The log as its threads share it: what is published, what is where, and whether it can be written to.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError, RwLock},
     time::Instant,
 };
 
@@ -12,7 +12,7 @@ use counterfoil_merkle::{
 };
 use counterfoil_receipt::{Entry, Id, Kind};
 use tokio::sync::watch;
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::{
     admission::Admission,
@@ -22,9 +22,11 @@ use crate::{
         runs::{RUN_ENTRIES, RUN_LEVEL, Runs, RunsError},
     },
     objects::{CHECKPOINT, Objects},
+    order::Order,
     publish::{Identity, View},
     queue::Queue,
     recover::{self, RecoverError},
+    scrub::Damaged,
     tiles::{Edge, ReadError, Tiles},
 };
 
@@ -35,6 +37,8 @@ pub enum Status {
     Starting,
     /// Appends are taken.
     Writing,
+    /// The disk has no room: what is new is refused until it has; what is published can be read.
+    NoRoom,
     /// Appends are refused; what is published can be read.
     Stopped {
         /// Why, for the operator.
@@ -55,7 +59,9 @@ pub struct Log {
     /// Who may append.
     pub admission: Admission,
     view: watch::Sender<Option<Arc<View>>>,
-    status: RwLock<Status>,
+    status: watch::Sender<Status>,
+    /// What of the stored log is damaged.
+    damage: OnceLock<Damaged>,
 }
 
 impl Log {
@@ -68,7 +74,8 @@ impl Log {
             queue: Queue::new(queue_max),
             admission: Admission::default(),
             view: watch::Sender::new(None),
-            status: RwLock::new(Status::Starting),
+            status: watch::Sender::new(Status::Starting),
+            damage: OnceLock::new(),
         }
     }
 
@@ -92,12 +99,34 @@ impl Log {
 
     /// Whether it can be written to.
     pub fn status(&self) -> Status {
-        self.status.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.status.borrow().clone()
     }
 
     /// Says whether it can be written to.
     pub fn set_status(&self, status: Status) {
-        *self.status.write().unwrap_or_else(PoisonError::into_inner) = status;
+        self.status.send_replace(status);
+    }
+
+    /// The stored log is damaged: nothing is appended to it any more. What is being sequenced just now is still answered; from
+    /// then on the log is stopped until the next start. Reads go on.
+    pub fn halt(&self, damage: Damaged) {
+        let _first = self.damage.set(damage);
+        self.queue.interrupt();
+    }
+
+    /// Whether the stored log was found damaged.
+    ///
+    /// # Errors
+    /// What was found first.
+    pub fn check_damage(&self) -> Result<(), Damaged> {
+        self.damage.get().map_or(Ok(()), |damage| Err(damage.clone()))
+    }
+
+    /// Waits until it is known whether it can be written to.
+    pub async fn started(&self) -> Status {
+        let mut statuses = self.status.subscribe();
+        let known = statuses.wait_for(|status| *status != Status::Starting).await;
+        known.map_or(Status::Starting, |status| status.clone())
     }
 
     /// Shows readers what the store says was published last, before, or instead of, being written to.
@@ -109,7 +138,21 @@ impl Log {
         self.tiles.hold(loaded.filled);
         let head = checkpoint.unverified().head;
         let edge = futures::executor::block_on(self.tiles.edge_at(&loaded.edge, head.size))?;
-        if let Some(edge) = edge.filter(|edge| edge.frontier.head() == head) {
+        if let Some(mut edge) = edge.filter(|edge| edge.frontier.head() == head) {
+            // What was ordered to go, and is not gone yet, is not shown again.
+            let orders = futures::executor::block_on(async {
+                self.fill_index(&loaded.edge).await?;
+                self.find_orders(&loaded.edge).await
+            });
+            match orders {
+                Ok(orders) => {
+                    self.tiles.erase(&orders);
+                    for order in orders.iter().filter(|order| order.is_in(head.size)) {
+                        edge.erase(order.target);
+                    }
+                }
+                Err(error) => warn!(%error, "what was to be erased cannot be found out; all else is shown"),
+            }
             self.publish(Arc::new(View {
                 edge: Arc::new(edge),
                 text: checkpoint.to_string().into(),
@@ -149,6 +192,39 @@ impl Log {
             }
         }
         Ok(None)
+    }
+
+    /// All erasures that a log with this edge orders, in the order of their records. The index must cover it.
+    ///
+    /// Costs a look at each such record and at what it is about.
+    pub async fn find_orders(&self, edge: &Edge) -> Result<Vec<Order>, ReadError> {
+        let records = self.index.read().unwrap_or_else(PoisonError::into_inner).erasures().to_vec();
+        let mut orders = Vec::with_capacity(records.len());
+        for record in records.into_iter().take_while(|record| *record < edge.size().get()) {
+            let index = LeafIndex::new(record)?;
+            let item = self.tiles.item(edge, index).await?.ok_or(ReadError::Entry { index })?;
+            orders.extend(self.order_of(edge, index, &item.entry).await?);
+        }
+        Ok(orders)
+    }
+
+    /// What the erasure record with this entry orders, of a log with this edge.
+    pub async fn order_of(
+        &self,
+        edge: &Edge,
+        record: LeafIndex,
+        entry: &[u8],
+    ) -> Result<Option<Order>, ReadError> {
+        let entry = Entry::parse(entry).map_err(|_| ReadError::Entry { index: record })?;
+        let Some(about) = entry.about.filter(|_| entry.kind == Kind::Erasure) else { return Ok(None) };
+        let target = self.find_leaf(edge, about).await?;
+        Ok(target.filter(|target| *target < record).map(|target| Order { target, record }))
+    }
+
+    /// An order was carried out: the statement is in no file any more. Whatever else was derived from it goes here too.
+    pub fn erased(&self, order: &Order) {
+        self.tiles.erased(order);
+        info!(leaf_index = order.target.get(), record = order.record.get(), "the statement is erased");
     }
 
     /// Fills the index up to the edge: from stored runs as far as they go, then from the entries.
@@ -220,7 +296,8 @@ impl Log {
         }
     }
 
-    async fn run_node(&self, frontier: &Frontier, number: u64) -> Result<Hash, ReadError> {
+    /// The tree node over the 65,536 entries of a run.
+    pub async fn run_node(&self, frontier: &Frontier, number: u64) -> Result<Hash, ReadError> {
         let node = NodeId { level: RUN_LEVEL, index: number };
         Ok(self.tiles.hashes(frontier, &[node]).await?[0])
     }
@@ -245,15 +322,27 @@ impl Log {
         self.tiles.item(&view.edge, index).await
     }
 
-    /// Proof that the tree of `size` has the leaf at `index`.
+    /// The leaf hash at `index`, and the proof that the tree of `size` has it there.
     pub async fn inclusion(
         &self,
         view: &View,
         index: LeafIndex,
         size: TreeSize,
-    ) -> Result<InclusionProof, ReadError> {
-        let hashes = self.tiles.hashes(&view.edge.frontier, &InclusionProof::nodes(index, size)?).await?;
-        Ok(InclusionProof::from_nodes(index, size, &hashes)?)
+    ) -> Result<(Hash, InclusionProof), ReadError> {
+        let mut nodes = InclusionProof::nodes(index, size)?;
+        // Beside its sibling, so that both are read at once.
+        nodes.insert(0, NodeId { level: 0, index: index.get() });
+        let hashes = self.tiles.hashes(&view.edge.frontier, &nodes).await?;
+        Ok((hashes[0], InclusionProof::from_nodes(index, size, &hashes[1..])?))
+    }
+
+    /// The root that the log had at a size up to the published one.
+    pub async fn root_at(&self, view: &View, size: TreeSize) -> Result<Hash, ReadError> {
+        let head = view.head();
+        if size == head.size {
+            return Ok(head.root);
+        }
+        self.tiles.root_at(&view.edge.frontier, size).await
     }
 
     /// Proof that the tree of size `to` starts with that of size `from`.

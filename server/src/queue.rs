@@ -20,6 +20,9 @@ pub const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How long a batch may wait for submissions that are on their way.
 pub const GATHER_MAX: Duration = Duration::from_micros(1500);
 
+/// Once none has come for so long, none is on its way: while a batch is smaller than the one before, and from then on.
+const GATHER_PAUSES: [Duration; 2] = [Duration::from_micros(500), Duration::from_micros(100)];
+
 /// Only from this many submissions a batch on is the log busy enough to wait at all.
 const GATHER_FROM: usize = 8;
 
@@ -47,6 +50,8 @@ pub enum Outcome {
         /// Why, and against what it was judged.
         refused: Box<RefusedAt>,
     },
+    /// There is no room for it: nothing was stored.
+    NoRoom,
     /// The same record was in the log before, or came twice at once.
     Known {
         /// Where it is.
@@ -117,8 +122,8 @@ impl Queue {
 
     /// Takes the next batch; waits for the first submission until `deadline`.
     ///
-    /// If the batch before had more than what waits now, others are on their way and only lack a processor: they are
-    /// given up to [`GATHER_MAX`] to come along, for the cost of a batch hardly depends on its size.
+    /// If the batch before had more than what waits now, others are on their way and only lack a processor: as long as they
+    /// come they are given up to [`GATHER_MAX`] to come along, for the cost of a batch hardly depends on its size.
     pub fn take(&self, deadline: Instant, before: usize) -> Taken {
         let mut state = self.wait(self.lock(), 1, deadline);
         if std::mem::take(&mut state.interrupted) {
@@ -128,8 +133,7 @@ impl Queue {
             return if state.shutdown { Taken::Shutdown } else { Taken::Idle };
         }
         if before >= GATHER_FROM {
-            let expected = (before * 3 / 2).min(BATCH_ENTRIES_MAX);
-            state = self.wait(state, expected, Instant::now() + GATHER_MAX);
+            state = self.gather(state, before);
         }
         let mut bytes = 0;
         let mut count = 0;
@@ -143,9 +147,23 @@ impl Queue {
         Taken::Batch(state.pending.drain(..count).collect())
     }
 
+    /// Waits for half as many again as the batch before had, as long as they keep coming.
+    fn gather<'a>(&'a self, mut state: MutexGuard<'a, State>, before: usize) -> MutexGuard<'a, State> {
+        let (expected, deadline) = ((before * 3 / 2).min(BATCH_ENTRIES_MAX), Instant::now() + GATHER_MAX);
+        loop {
+            let had = state.pending.len();
+            let pause = GATHER_PAUSES[usize::from(had >= before)];
+            state = self.wait(state, expected, deadline.min(Instant::now() + pause));
+            let has = state.pending.len();
+            if has >= expected || has == had || Instant::now() >= deadline {
+                return state;
+            }
+        }
+    }
+
     /// Waits until so many submissions are there, the deadline has come, or nothing more will.
     fn wait<'a>(
-        &self,
+        &'a self,
         mut state: MutexGuard<'a, State>,
         wanted: usize,
         deadline: Instant,

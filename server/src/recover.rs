@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use counterfoil_merkle::{
-    Frontier, Hash, TreeHead, TreeSize,
+    Frontier, Hash, LeafIndex, TreeHead, TreeSize,
     bundle::parse_bundle,
     tile::{TILE_WIDTH, TileId, TileKind, TilePath, TileTree},
 };
@@ -16,10 +16,11 @@ use counterfoil_receipt::{Entry, Id, Timestamp};
 use futures::executor::block_on;
 
 use crate::{
-    commit::{CommitError, CommitRecord, Item},
+    commit::{CommitError, CommitRecord, Header, Item},
     guard::{Guard, GuardError, Mark},
     objects::{Created, Objects, StoreError, commit_name, never_told_name},
     publish::shown::ShownError,
+    rehash::{Damage, How},
     sequencer::Sequencer,
     tiles::{Edge, ReadError, Tiles},
 };
@@ -32,9 +33,14 @@ const ATTEMPTS: usize = 3;
 pub struct Retained {
     /// Its number.
     pub number: u64,
+    /// The log's size before it; zero if it is not known.
+    pub old: TreeSize,
     /// The log's size after it.
     pub size: TreeSize,
 }
+
+/// Full tiles and bundles.
+pub type Filled = Vec<(TilePath, Bytes)>;
 
 /// The log as its objects have it. Nothing was written.
 pub struct Loaded {
@@ -47,7 +53,7 @@ pub struct Loaded {
     /// The edge after the newest commit.
     pub edge: Edge,
     /// Full tiles and bundles that the retained commits fill: all that may not be durable yet.
-    pub filled: Vec<(TilePath, Bytes)>,
+    pub filled: Filled,
     /// The latest time in the retained entries.
     pub at: Option<Timestamp>,
 }
@@ -68,7 +74,7 @@ impl Loaded {
 
 /// Reads the log from a store.
 pub fn load(objects: &Arc<Objects>) -> Result<Loaded, RecoverError> {
-    let (mut numbers, tiles) = (objects.commit_numbers()?, Tiles::new(Arc::clone(objects)));
+    let mut numbers = objects.commit_numbers()?;
     let newest = numbers.pop().ok_or(RecoverError::Empty)?;
     if objects.get(&never_told_name(newest))?.is_some() {
         return Err(RecoverError::NeverTold { number: newest });
@@ -76,31 +82,68 @@ pub fn load(objects: &Arc<Objects>) -> Result<Loaded, RecoverError> {
     let mut records = vec![read_commit(objects, newest)?];
     while let Some(number) = numbers.pop_if(|number| *number + 1 == records[records.len() - 1].header.number)
     {
-        let record = read_commit(objects, number)?;
+        let record = read_commit(objects, number);
         let next = &records[records.len() - 1].header;
-        if record.digest != next.previous {
-            return Err(RecoverError::Chain { number: next.number });
+        match record {
+            Ok(record) if record.digest == next.previous => records.push(record),
+            // On a shared store: the stray of a writer that others had gone past, or what one of them has settled since
+            // it was listed. If the log does not begin above it, what is missing is found below.
+            Ok(_) | Err(RecoverError::Commit { .. } | RecoverError::Chain { .. }) if objects.is_shared() => {
+                numbers.push(number);
+                break;
+            }
+            Ok(_) => return Err(RecoverError::Chain { number: next.number }),
+            Err(error) => return Err(error),
         }
-        records.push(record);
     }
     records.reverse();
-    let mut edge = block_on(edge_below(&tiles, records[0].header.old))?;
-    let mut filled = Vec::new();
-    let mut at = None;
-    for record in &records {
-        replay(record, &mut edge, &mut filled, &mut at)?;
-    }
+    assemble(objects, &records, numbers)
+}
+
+/// The log that a chain of commits, oldest first, makes up with the tiles below it.
+///
+/// # Panics
+/// If there is no commit.
+pub fn assemble(
+    objects: &Arc<Objects>,
+    records: &[CommitRecord],
+    leftovers: Vec<u64>,
+) -> Result<Loaded, RecoverError> {
+    let mut edge = block_on(edge_below(&Tiles::new(Arc::clone(objects)), records[0].header.old))?;
+    let (filled, at) = replay_all(records, &mut edge)?;
     let chain = records
         .iter()
-        .map(|record| Retained { number: record.header.number, size: record.header.new.size })
+        .map(|CommitRecord { header, .. }| Retained {
+            number: header.number,
+            old: header.old.size,
+            size: header.new.size,
+        })
         .collect();
     let digest = records[records.len() - 1].digest;
-    Ok(Loaded { chain, leftovers: numbers, digest, edge, filled, at })
+    Ok(Loaded { chain, leftovers, digest, edge, filled, at })
+}
+
+/// Grows the edge below a chain of commits, oldest first, by all of them. Returns the full tiles and bundles that they fill,
+/// and the latest time in them.
+pub fn replay_all(
+    records: &[CommitRecord],
+    edge: &mut Edge,
+) -> Result<(Filled, Option<Timestamp>), RecoverError> {
+    let (mut filled, mut at) = (Filled::new(), None);
+    for record in records {
+        replay(record, edge, &mut filled, &mut at)?;
+    }
+    Ok((filled, at))
 }
 
 fn read_commit(objects: &Objects, number: u64) -> Result<CommitRecord, RecoverError> {
     let bytes = objects.get(&commit_name(number))?.ok_or(RecoverError::Chain { number })?;
-    let record = CommitRecord::parse(&bytes).map_err(|error| RecoverError::Commit { number, error })?;
+    parse_commit(&bytes, number)
+}
+
+/// Reads a record that must have that number.
+pub fn parse_commit(bytes: &Bytes, number: u64) -> Result<CommitRecord, RecoverError> {
+    let record = CommitRecord::parse(bytes).map_err(|error| RecoverError::Commit { number, error })?;
     if record.header.number == number { Ok(record) } else { Err(RecoverError::Chain { number }) }
 }
 
@@ -131,19 +174,34 @@ async fn edge_below(tiles: &Tiles, head: TreeHead) -> Result<Edge, RecoverError>
     Ok(Edge::new(frontier, items))
 }
 
-/// The first `width` entries and statements of a bundle that is full by now, or was put as a partial of that width.
+/// The first `width` entries and statements of a bundle that is full by now, or was put as a partial of that width or more.
 async fn ragged_items(tiles: &Tiles, index: u64, width: u64) -> Result<Vec<Item>, RecoverError> {
     let entries = bundle_slots(tiles, TilePath { kind: TileKind::Entries, index, width }).await?;
     let statements = bundle_slots(tiles, TilePath { kind: TileKind::Statements, index, width }).await?;
-    Ok(entries.into_iter().zip(statements).map(|(entry, statement)| Item { entry, statement }).collect())
+    let items: Vec<_> =
+        entries.into_iter().zip(statements).map(|(entry, statement)| Item { entry, statement }).collect();
+    for (slot, Item { entry, statement }) in items.iter().enumerate() {
+        // The root is over entries alone.
+        let is_other = Entry::parse(entry).is_ok_and(|entry| entry.id != Id::of_statement(statement));
+        if !statement.is_empty() && is_other {
+            let leaf = LeafIndex::new(index * TILE_WIDTH + slot as u64).map_err(ReadError::from)?;
+            let path = TilePath { kind: TileKind::Statements, index, width };
+            return Err(Damage { path, how: How::Statement { leaf } }.into());
+        }
+    }
+    Ok(items)
 }
 
 async fn bundle_slots(tiles: &Tiles, path: TilePath) -> Result<Vec<Bytes>, RecoverError> {
-    let objects = tiles.objects();
-    let bundle = match objects.fetch(&path.to_full().to_string()).await? {
-        Some(full) => full,
-        None => objects.fetch(&path.to_string()).await?.ok_or(ReadError::Missing { path })?,
-    };
+    let mut found = tiles.objects().fetch(&path.to_full().to_string()).await?;
+    // Partial ones are put for the newest commit, and whoever then deletes the others may be stopped halfway.
+    for width in path.width..TILE_WIDTH {
+        if found.is_some() {
+            break;
+        }
+        found = tiles.objects().fetch(&TilePath { width, ..path }.to_string()).await?;
+    }
+    let bundle = found.ok_or(ReadError::Missing { path })?;
     let slots = parse_bundle(&bundle).map_err(|error| ReadError::Bundle { path, error })?;
     let width = usize::try_from(path.width).expect("at most 256");
     let slots = slots.get(..width).ok_or(ReadError::Missing { path })?;
@@ -211,13 +269,21 @@ pub fn recover(
     seen: impl Fn(&Tiles, &Frontier) -> Result<(), ShownError>,
     mut nonce: impl FnMut() -> [u8; 16],
 ) -> Result<Recovered, RecoverError> {
-    for _ in 0..ATTEMPTS {
-        let loaded = load(objects)?;
+    for attempt in 1..=ATTEMPTS {
+        let loaded = match load(objects) {
+            // Another writer may have settled the newest commit since it was listed.
+            Err(RecoverError::Commit { .. } | RecoverError::Chain { .. })
+                if objects.is_shared() && attempt < ATTEMPTS =>
+            {
+                continue;
+            }
+            loaded => loaded?,
+        };
         check_guard(&loaded, guard.mark(), origin, objects)?;
         seen(&loaded.tiles(objects), &loaded.edge.frontier)?;
         // Found is not durable: whatever a former life may have left unsynced is synced before a commit can go.
         for (path, bytes) in &loaded.filled {
-            objects.create_or_compare(&path.to_string(), bytes.clone())?;
+            put_full(objects, *path, bytes.clone())?;
         }
         for retained in &loaded.chain {
             objects.sync_found(&commit_name(retained.number))?;
@@ -229,8 +295,12 @@ pub fn recover(
         let name = commit_name(sealed.header.number);
         // A marker of that number is of a commit that was set aside.
         objects.delete_durably(&never_told_name(sealed.header.number))?;
-        if objects.create(&name, sealed.record.clone())? == Created::Found {
+        if objects.create_commit(sealed.header.number, sealed.record.clone())? == Created::Found {
             // A late write of a former life won this number: it is part of the log, so begin again with it.
+            continue;
+        }
+        if is_overtaken(objects, &sealed.header)? {
+            // Somebody has settled the commit that this one was built on: it is a stray.
             continue;
         }
         if objects.get(&name)?.as_ref() != Some(&sealed.record) {
@@ -242,13 +312,36 @@ pub fn recover(
         let mut retained: Vec<_> = loaded
             .leftovers
             .iter()
-            .map(|&number| Retained { number, size: TreeSize::ZERO })
+            .map(|&number| Retained { number, old: TreeSize::ZERO, size: TreeSize::ZERO })
             .chain(loaded.chain)
             .collect();
-        retained.push(Retained { number: sequencer.number(), size: head.size });
+        retained.push(Retained { number: sequencer.number(), old: head.size, size: head.size });
         return Ok(Recovered { sequencer, edge: loaded.edge, retained });
     }
     Err(RecoverError::Contended)
+}
+
+/// Puts a full tile or bundle durably, or makes the one that is there durable, if it is the same but for erased slots.
+pub fn put_full(objects: &Objects, path: TilePath, bytes: Bytes) -> Result<(), StoreError> {
+    match path.kind {
+        TileKind::Statements => objects.create_or_compare_statements(&path.to_string(), bytes),
+        TileKind::Hashes(_) | TileKind::Entries => objects.create_or_compare(&path.to_string(), bytes),
+    }
+}
+
+/// Whether somebody has gone past a commit that was just created: then the one before it, on which it was built, is no
+/// longer there. In a directory a lock keeps other writers away.
+///
+/// Names are taken in order and set free in order, the newest never: as long as the commit before is there, nobody else
+/// had the number of this one.
+pub fn is_overtaken(objects: &Objects, header: &Header) -> Result<bool, StoreError> {
+    if !objects.is_shared() {
+        return Ok(false);
+    }
+    let before = objects.get(&commit_name(header.number - 1))?;
+    let record = before.and_then(|bytes| CommitRecord::parse(&bytes).ok());
+    // A record's digest is checked when it is parsed: one that has it is the same, byte for byte.
+    Ok(record.is_none_or(|record| record.digest != header.previous))
 }
 
 /// Whether the store is what the guard last saw, or has grown from it.
@@ -319,11 +412,17 @@ pub enum RecoverError {
         index: u64,
     },
     /// Tiles or entries lead to another root than a commit states.
-    #[error("tiles and commits give the tree of size {size} another root than was committed")]
+    #[error(
+        "tiles and commits give the tree of size {size} another root than was committed; `counterfoil-server fsck` \
+         says which object is damaged"
+    )]
     Root {
         /// At which size.
         size: TreeSize,
     },
+    /// A bundle is not what it must be.
+    #[error(transparent)]
+    Damaged(#[from] Damage),
     /// The guard is of another log.
     #[error("the guard is of log {guard}")]
     GuardOrigin {
@@ -364,7 +463,12 @@ impl RecoverError {
     pub const fn may_pass(&self) -> bool {
         matches!(
             self,
-            Self::Store(StoreError::Object { .. } | StoreError::Sync { .. } | StoreError::Directory { .. })
+            Self::Store(
+                StoreError::Object { .. }
+                    | StoreError::Commit { .. }
+                    | StoreError::Sync { .. }
+                    | StoreError::Directory { .. }
+            )
         ) || matches!(self, Self::Guard(GuardError::Io { .. }))
             || matches!(
                 self,

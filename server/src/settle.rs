@@ -1,10 +1,13 @@
 //! What runs beside the sequencer and never in its way: full tiles and bundles become durable, commits that they
-//! cover are deleted, guard and checkpoint file follow.
+//! cover are deleted, guard and checkpoint file follow, and erasures are carried out.
+
+mod erase;
 
 use std::{
     collections::VecDeque,
     sync::{
         Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
         mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
     thread::JoinHandle,
@@ -21,19 +24,12 @@ use crate::{
     guard::{Guard, Mark},
     log::Log,
     objects::CHECKPOINT,
-    recover::Retained,
+    order::Order,
+    pace::Pace,
+    recover::{Retained, put_full},
     stop::Stop,
     tiles::Edge,
 };
-
-/// How far behind the newest commit the guard may be.
-const GUARD_LAG_MAX: Duration = Duration::from_millis(800);
-
-/// The checkpoint file is refreshed no more often than this: each time costs a new file.
-const CHECKPOINT_PERIOD: Duration = Duration::from_millis(100);
-
-/// As many commits are retained before the ragged edge is put in their place: an idle log's small tail.
-const RETAINED_MAX: u64 = 1000;
 
 /// How many batches may wait here before the sequencer waits for them.
 const BACKLOG_MAX: usize = 256;
@@ -48,41 +44,63 @@ pub struct Step {
     pub mark: Mark,
     /// The edge after it.
     pub edge: Arc<Edge>,
+    /// Erasures that its records order. The edge has them already.
+    pub orders: Vec<Order>,
+}
+
+/// What recovery found for settling to go on with.
+pub struct Found {
+    /// The commits that are in the store, the oldest first.
+    pub retained: Vec<Retained>,
+    /// All erasures that the log orders, in the order of their records: which of them were carried out is looked up.
+    pub orders: Vec<Order>,
 }
 
 /// The settling thread of one term of the sequencer.
 pub struct Settler {
     steps: SyncSender<Step>,
+    failed: Arc<AtomicBool>,
     thread: JoinHandle<Result<(), Stop>>,
 }
 
 impl Settler {
-    /// Starts from the edge and the commits that recovery found, the oldest first. `checkpoint` says whether to keep the
-    /// checkpoint's file up to date.
+    /// Starts from the edge and what recovery found. `checkpoint` says whether to keep the checkpoint's file up to date.
     pub fn start(
         log: Arc<Log>,
         guard: Arc<Mutex<Guard>>,
         edge: Arc<Edge>,
-        retained: Vec<Retained>,
+        found: Found,
         checkpoint: bool,
+        pace: Pace,
     ) -> Result<Self, Stop> {
         let (steps, received) = sync_channel(BACKLOG_MAX);
+        let failed = Arc::<AtomicBool>::default();
+        let failing = Arc::clone(&failed);
         let mut settling = Settling {
             guard,
             mark: None,
             guard_due: Instant::now(),
             checkpoint: checkpoint.then(|| Arc::from("")),
             checkpoint_due: Instant::now(),
-            retained: retained.into(),
+            retained: found.retained.into(),
+            orders: found.orders.into(),
             // Recovery made durable all that its commits fill.
             edges: [Arc::clone(&edge), edge],
             log,
+            pace,
         };
         let thread = std::thread::Builder::new()
             .name("settle".into())
-            .spawn(move || settling.run(&received))
+            .spawn(move || {
+                let ended = settling.run(&received);
+                if ended.is_err() {
+                    failing.store(true, Ordering::Release);
+                    settling.log.queue.interrupt();
+                }
+                ended
+            })
             .map_err(Stop::Thread)?;
-        Ok(Self { steps, thread })
+        Ok(Self { steps, failed, thread })
     }
 
     /// Hands on a committed batch; waits if too many wait already.
@@ -96,6 +114,11 @@ impl Settler {
         }
     }
 
+    /// Whether settling has stopped by itself; then the queue was interrupted.
+    pub fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
+    }
+
     /// Settles what was handed on, and ends.
     pub fn finish(self) -> Result<(), Stop> {
         drop(self.steps);
@@ -105,6 +128,7 @@ impl Settler {
 
 struct Settling {
     log: Arc<Log>,
+    pace: Pace,
     guard: Arc<Mutex<Guard>>,
     /// What the guard does not know yet.
     mark: Option<Mark>,
@@ -113,6 +137,8 @@ struct Settling {
     checkpoint: Option<Arc<str>>,
     checkpoint_due: Instant,
     retained: VecDeque<Retained>,
+    /// Erasures that are still to be carried out, as far as is known, in the order of their records.
+    orders: VecDeque<Order>,
     /// The edges before and after the newest settled commit: below them all full tiles and bundles are durable.
     edges: [Arc<Edge>; 2],
 }
@@ -128,16 +154,22 @@ impl Settling {
             self.advance_guard(Instant::now())?;
             self.refresh_checkpoint(Instant::now())?;
             self.drop_commits()?;
+            self.erase()?;
         }
         self.guard_due = Instant::now();
         self.advance_guard(self.guard_due)?;
         self.checkpoint_due = Instant::now();
         self.refresh_checkpoint(self.checkpoint_due)?;
-        self.drop_commits()
+        self.drop_commits()?;
+        while self.erase()? {}
+        Ok(())
     }
 
     /// How long nothing can be due, if nothing comes.
     fn pause(&self) -> Duration {
+        if self.may_erase() {
+            return Duration::ZERO;
+        }
         let published = self.unwritten().is_some();
         let mut due = Instant::now() + Duration::from_millis(200);
         if self.mark.is_some() {
@@ -152,12 +184,13 @@ impl Settling {
     fn settle(&mut self, step: Step) -> Result<(), Stop> {
         let tiles = &self.log.tiles;
         for (path, bytes) in step.filled {
-            tiles.objects().create_or_compare(&path.to_string(), bytes)?;
+            put_full(tiles.objects(), path, bytes)?;
             tiles.settled(&path);
         }
         futures::executor::block_on(self.log.store_runs(&step.edge.frontier))?;
         self.retained.push_back(step.commit);
         self.mark = Some(step.mark);
+        self.orders.extend(step.orders);
         self.edges.rotate_left(1);
         self.edges[1] = step.edge;
         Ok(())
@@ -174,7 +207,7 @@ impl Settling {
                 mark.time = mark.time.max(guard.mark().time);
                 guard.advance(mark)?;
             }
-            self.guard_due = now + GUARD_LAG_MAX;
+            self.guard_due = now + self.pace.guard_lag;
         }
         Ok(())
     }
@@ -186,7 +219,7 @@ impl Settling {
         let Some(text) = self.unwritten() else { return Ok(()) };
         self.log.tiles.objects().put_plain(CHECKPOINT, Bytes::copy_from_slice(text.as_bytes()))?;
         self.checkpoint = Some(text);
-        self.checkpoint_due = now + CHECKPOINT_PERIOD;
+        self.checkpoint_due = now + self.pace.checkpoint;
         Ok(())
     }
 
@@ -199,11 +232,12 @@ impl Settling {
     /// Deletes commits whose entries all lie in durable full bundles. Where too many stay, for few entries come, the
     /// ragged edge below the newest commit is put durably instead.
     fn drop_commits(&mut self) -> Result<(), Stop> {
+        self.log.tiles.objects().drop_tombstones(self.pace.tombstone)?;
         let [below, newest] = self.edges.clone();
         self.drop_through(TreeSize::new(newest.ragged_start()).expect("below the tree's size"))?;
         let guarded = self.guarded();
         let stay = self.retained.front().map_or(0, |oldest| guarded.saturating_sub(oldest.number));
-        if stay > RETAINED_MAX {
+        if stay > self.pace.retained_max {
             self.guard_due = Instant::now();
             self.advance_guard(self.guard_due)?;
             put_ragged(&self.log, &below)?;
@@ -247,7 +281,7 @@ fn put_ragged(log: &Log, edge: &Edge) -> Result<(), Stop> {
     for path in paths {
         let file = futures::executor::block_on(log.tiles.file(edge, path))?;
         let bytes = file.ok_or(crate::tiles::ReadError::Missing { path })?;
-        log.tiles.objects().create_or_compare(&path.to_string(), bytes)?;
+        put_full(log.tiles.objects(), path, bytes)?;
     }
     Ok(())
 }
@@ -312,26 +346,29 @@ mod tests {
             time: at(5),
         };
         let guard = Guard::create(&directory.path().join("guard"), mark(&sequencer)).unwrap();
-        let first = Retained { number: 1, size: edge.size() };
+        let first = Retained { number: 1, old: TreeSize::ZERO, size: edge.size() };
         let mut settler = Settler::start(
             Arc::clone(&log),
             Arc::new(Mutex::new(guard)),
             Arc::clone(&edge),
-            vec![first],
+            Found { retained: vec![first], orders: Vec::new() },
             true,
+            Pace::default(),
         )
         .unwrap();
         let mut most = 0;
-        for _ in 0..=RETAINED_MAX + 100 {
+        let retained_max = Pace::default().retained_max;
+        for _ in 0..=retained_max + 100 {
             let sealed = commit(&objects, &mut sequencer, 0);
-            let commit = Retained { number: sealed.header.number, size: edge.size() };
-            let step = Step { filled: Vec::new(), commit, mark: mark(&sequencer), edge: Arc::clone(&edge) };
+            let commit = Retained { number: sealed.header.number, old: edge.size(), size: edge.size() };
+            let (mark, edge) = (mark(&sequencer), Arc::clone(&edge));
+            let step = Step { filled: Vec::new(), commit, mark, edge, orders: Vec::new() };
             settler = settler.send(step).unwrap();
             most = most.max(objects.commit_numbers().unwrap().len() as u64);
         }
         settler.finish().unwrap();
-        assert!(most > RETAINED_MAX / 2, "commits were retained for a while");
-        assert!(objects.commit_numbers().unwrap().len() as u64 <= RETAINED_MAX, "and then let go");
+        assert!(most > retained_max / 2, "commits were retained for a while");
+        assert!(objects.commit_numbers().unwrap().len() as u64 <= retained_max, "and then let go");
         assert!(objects.get("tile/entries/001.p/44").unwrap().is_some());
         let found = load(&objects).unwrap();
         assert_eq!(found.edge.frontier, edge.frontier);

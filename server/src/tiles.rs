@@ -1,24 +1,29 @@
 //! Where readers find hashes, entries and statements: full tiles and bundles in the store or on their way there, and
 //! the ragged edge in memory.
 
+mod nodes;
+
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::BTreeMap,
     sync::{Arc, PoisonError, RwLock},
 };
 
 use bytes::Bytes;
 use counterfoil_merkle::{
     Frontier, Hash, LeafIndex, NodeId, TreeSize,
-    bundle::{BundleError, format_bundle, parse_bundle},
+    bundle::{BundleError, empty_items, format_bundle, parse_bundle},
     frontier::FullTile,
     growth::Growth,
     tile::{TILE_LEVELS, TILE_WIDTH, TileError, TileId, TileKind, TilePath, TileTree},
     tree::{Subtree, TreeError},
 };
 
+use nodes::{BLOCK_LEAVES, Held, Nodes, Place};
+
 use crate::{
     commit::Item,
     objects::{Objects, StoreError},
+    order::Order,
 };
 
 /// The right edge of the log at one size: the ragged tiles, and the items of the ragged bundle.
@@ -68,6 +73,13 @@ impl Edge {
         Some([full(TileKind::Entries, entries), full(TileKind::Statements, statements)])
     }
 
+    /// Empties the slot of a statement, if it is in the ragged bundle. Whether anything was in it.
+    pub fn erase(&mut self, index: LeafIndex) -> bool {
+        let slot = index.get().checked_sub(self.ragged_start()).and_then(|slot| usize::try_from(slot).ok());
+        let Some(item) = slot.and_then(|slot| self.items.get_mut(slot)) else { return false };
+        !std::mem::take(&mut item.statement).is_empty()
+    }
+
     /// The first `width` slots of the ragged tile or bundle of this kind.
     fn ragged(&self, path: TilePath) -> Option<Bytes> {
         let width = usize::try_from(path.width).ok()?;
@@ -82,27 +94,21 @@ impl Edge {
     }
 }
 
-/// As many hash tiles that filled last are kept parsed: 16 MB, the tiles of some 250,000 receipts.
-const YOUNG_MAX: usize = 1024;
+const HASH_BYTES: u64 = Hash::BYTES as u64;
 
 /// Full tiles and bundles: durable ones in the store, younger ones in memory until they are.
 pub struct Tiles {
     objects: Arc<Objects>,
+    nodes: Nodes,
     unsettled: RwLock<BTreeMap<TilePath, Bytes>>,
-    young: RwLock<Young>,
-}
-
-/// Parsed hash tiles, for those who wait for the publication of what filled them: all at once ask for proofs.
-#[derive(Default)]
-struct Young {
-    tiles: HashMap<TileId, Arc<TileTree>>,
-    order: VecDeque<TileId>,
+    /// Orders that may not be carried out yet below: who sees a log that has them sees empty slots all the same.
+    orders: RwLock<BTreeMap<LeafIndex, Order>>,
 }
 
 impl Tiles {
     /// Those of a data directory.
     pub fn new(objects: Arc<Objects>) -> Self {
-        Self { objects, unsettled: RwLock::default(), young: RwLock::default() }
+        Self { objects, nodes: Nodes::default(), unsettled: RwLock::default(), orders: RwLock::default() }
     }
 
     /// The store below.
@@ -120,29 +126,93 @@ impl Tiles {
         self.unsettled.write().unwrap_or_else(PoisonError::into_inner).remove(path);
     }
 
-    /// Keeps full hash tiles parsed, for a while. They must be held or in the store too.
-    pub fn keep_parsed(&self, filled: Vec<FullTile>) {
-        let mut young = self.young.write().unwrap_or_else(PoisonError::into_inner);
-        for tile in filled {
-            young.order.push_back(tile.id);
-            young.tiles.insert(tile.id, Arc::new(tile.tree));
-        }
-        while young.order.len() > YOUNG_MAX {
-            if let Some(oldest) = young.order.pop_front() {
-                young.tiles.remove(&oldest);
-            }
+    /// Lets all objects go: whatever is committed is durable now.
+    pub fn all_settled(&self) {
+        self.unsettled.write().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Shows the slots of these statements empty, to whoever sees a log that has the order, whatever lies below. Where a
+    /// statement was ordered to go before, the older order stands.
+    pub fn erase(&self, orders: &[Order]) {
+        let mut erasing = self.orders.write().unwrap_or_else(PoisonError::into_inner);
+        for order in orders {
+            let known = erasing.entry(order.target).or_insert(*order);
+            *known = (*known).min(*order);
         }
     }
 
-    /// A full hash tile, parsed.
-    async fn parsed(&self, id: TileId) -> Result<Arc<TileTree>, ReadError> {
-        let young = self.young.read().unwrap_or_else(PoisonError::into_inner).tiles.get(&id).cloned();
-        if let Some(tile) = young {
-            return Ok(tile);
+    /// Lets an order go that was carried out below: the slot is empty there.
+    pub fn erased(&self, order: &Order) {
+        self.orders.write().unwrap_or_else(PoisonError::into_inner).remove(&order.target);
+    }
+
+    /// Whether a statement is still to be erased below.
+    pub fn is_erasing(&self, target: LeafIndex) -> bool {
+        self.orders.read().unwrap_or_else(PoisonError::into_inner).contains_key(&target)
+    }
+
+    /// The slots of a bundle of statements that a log of this size shows empty, whatever lies below.
+    ///
+    /// To be asked before the bundle is read: an order that is gone by then was carried out.
+    fn erasing(&self, index: u64, size: TreeSize) -> Vec<usize> {
+        let orders = self.orders.read().unwrap_or_else(PoisonError::into_inner);
+        let Ok(first) = LeafIndex::new(index * TILE_WIDTH) else { return Vec::new() };
+        let bundle = orders.range(first..).map(|(_, order)| order);
+        let bundle = bundle.take_while(|order| order.place().0 == index);
+        bundle.filter(|order| order.is_in(size)).map(|order| order.place().1).collect()
+    }
+
+    /// Remembers the nodes of full hash tiles, which must be held or in the store too: whoever waits for the publication of
+    /// what filled them asks for proofs, all at once.
+    pub fn remember(&self, filled: Vec<FullTile>) {
+        for FullTile { id, tree } in filled {
+            self.nodes.remember(id, tree);
         }
+    }
+
+    /// What holds the nodes of a place: parsed, and remembered where that is worth it.
+    async fn held(&self, place: Place) -> Result<Held, ReadError> {
+        let id = place.tile();
+        if let Place::Block(_, block) = place {
+            return Ok(Held::Half(Arc::new(self.block(id, block).await?)));
+        }
+        match self.nodes.find(place) {
+            Some(held) => Ok(held),
+            None => Ok(self.nodes.remember(id, self.parsed(id).await?)),
+        }
+    }
+
+    /// A block of leaves, from its part of the tile if that is at hand.
+    async fn block(&self, id: TileId, block: u64) -> Result<TileTree, ReadError> {
+        let path = TilePath::full(TileKind::Hashes(id.level), id.index);
+        let start = block * BLOCK_LEAVES % TILE_WIDTH * HASH_BYTES;
+        let part = start..start + BLOCK_LEAVES * HASH_BYTES;
+        let held = self.unsettled.read().unwrap_or_else(PoisonError::into_inner).contains_key(&path);
+        let at_once = if held { None } else { self.objects.part_at_once(&path.to_string(), part.clone()) };
+        let bytes = match at_once {
+            Some(bytes) => bytes,
+            None => {
+                let whole = self.full(path.kind, path.index).await?;
+                let [start, end] = [part.start, part.end].map(|at| usize::try_from(at).expect("below 8 KB"));
+                if whole.len() < end {
+                    return Err(ReadError::Tile { path, error: TileError::Length { got: whole.len() } });
+                }
+                whole.slice(start..end)
+            }
+        };
+        TileTree::from_bytes(&bytes).map_err(|error| ReadError::Tile { path, error })
+    }
+
+    /// A full hash tile, parsed.
+    async fn parsed(&self, id: TileId) -> Result<TileTree, ReadError> {
         let path = TilePath::full(TileKind::Hashes(id.level), id.index);
         let bytes = self.full(path.kind, path.index).await?;
-        Ok(Arc::new(TileTree::from_bytes(&bytes).map_err(|error| ReadError::Tile { path, error })?))
+        let tile = TileTree::from_bytes(&bytes).map_err(|error| ReadError::Tile { path, error })?;
+        if tile.is_full() {
+            Ok(tile)
+        } else {
+            Err(ReadError::Tile { path, error: TileError::Length { got: bytes.len() } })
+        }
     }
 
     /// A full tile or bundle.
@@ -164,26 +234,43 @@ impl Tiles {
         if width < TILE_WIDTH {
             return Ok(edge.ragged(path));
         }
-        let full = self.full(path.kind, path.index).await?;
+        let full = match path.kind {
+            TileKind::Statements => self.statements(edge, path.index).await?,
+            TileKind::Hashes(_) | TileKind::Entries => self.full(path.kind, path.index).await?,
+        };
         if path.is_full() { Ok(Some(full)) } else { prefix(&full, path).map(Some) }
+    }
+
+    /// A full bundle of statements, as a log whose edge is `edge` shows it.
+    async fn statements(&self, edge: &Edge, index: u64) -> Result<Bytes, ReadError> {
+        let path = TilePath::full(TileKind::Statements, index);
+        let erasing = self.erasing(index, edge.size());
+        let full = self.full(path.kind, index).await?;
+        if erasing.is_empty() {
+            return Ok(full);
+        }
+        let left = empty_items(&full, |slot| erasing.contains(&slot));
+        left.map(Bytes::from).map_err(|error| ReadError::Bundle { path, error })
     }
 
     /// The hashes of nodes of the tree whose edge is `frontier`, in their order.
     pub async fn hashes(&self, frontier: &Frontier, nodes: &[NodeId]) -> Result<Vec<Hash>, ReadError> {
-        let mut tiles: HashMap<TileId, Arc<TileTree>> = HashMap::new();
         let mut hashes = Vec::with_capacity(nodes.len());
+        // Neighbours on the way to the root lie in one place.
+        let mut last: Option<(Place, Held)> = None;
         for &node in nodes {
             if let Some(hash) = frontier.node(node) {
                 hashes.push(hash);
                 continue;
             }
-            let id = TileId::of(node);
-            let tile = match tiles.entry(id) {
-                std::collections::hash_map::Entry::Occupied(found) => found.into_mut(),
-                std::collections::hash_map::Entry::Vacant(empty) => empty.insert(self.parsed(id).await?),
+            let place = Place::of(node);
+            let held = match last.take() {
+                Some((there, held)) if there == place => held,
+                _ => self.held(place).await?,
             };
-            let path = TilePath::full(TileKind::Hashes(id.level), id.index);
-            hashes.push(tile.tree_node(node).ok_or(ReadError::Missing { path })?);
+            let missing = || TilePath::full(TileKind::Hashes(place.tile().level), place.tile().index);
+            hashes.push(held.find(node).ok_or_else(|| ReadError::Missing { path: missing() })?);
+            last = Some((place, held));
         }
         Ok(hashes)
     }
@@ -204,8 +291,10 @@ impl Tiles {
     pub async fn item(&self, edge: &Edge, index: LeafIndex) -> Result<Option<Item>, ReadError> {
         let Some(ragged) = index.get().checked_sub(edge.ragged_start()) else {
             let (bundle, slot) = (index.get() / TILE_WIDTH, index.get() % TILE_WIDTH);
-            let entry = self.slot(TileKind::Entries, bundle, slot).await?;
-            let statement = self.slot(TileKind::Statements, bundle, slot).await?;
+            let (entries, statements) =
+                (self.full(TileKind::Entries, bundle).await?, self.statements(edge, bundle).await?);
+            let entry = item_at(&entries, TilePath::full(TileKind::Entries, bundle), slot)?;
+            let statement = item_at(&statements, TilePath::full(TileKind::Statements, bundle), slot)?;
             return Ok(Some(Item { entry, statement }));
         };
         Ok(usize::try_from(ragged).ok().and_then(|slot| edge.items.get(slot)).cloned())
@@ -222,12 +311,20 @@ impl Tiles {
         Ok(items.into_iter().map(|item| bundle.slice_ref(item)).collect())
     }
 
-    async fn slot(&self, kind: TileKind, index: u64, slot: u64) -> Result<Bytes, ReadError> {
-        let path = TilePath::full(kind, index);
-        let bundle = self.full(kind, index).await?;
-        let items = parse_bundle(&bundle).map_err(|error| ReadError::Bundle { path, error })?;
-        let item = usize::try_from(slot).ok().and_then(|slot| items.get(slot));
-        item.map(|item| bundle.slice_ref(item)).ok_or(ReadError::Missing { path })
+    /// All entries of a bundle with their statements, as [`Tiles::entries`].
+    pub async fn items(&self, edge: &Edge, index: u64) -> Result<Vec<Item>, ReadError> {
+        if index * TILE_WIDTH == edge.ragged_start() {
+            return Ok(edge.items.clone());
+        }
+        let entries = self.entries(edge, index).await?;
+        let path = TilePath::full(TileKind::Statements, index);
+        let bundle = self.statements(edge, index).await?;
+        let statements = parse_bundle(&bundle).map_err(|error| ReadError::Bundle { path, error })?;
+        if statements.len() != entries.len() {
+            return Err(ReadError::Missing { path });
+        }
+        let items = entries.into_iter().zip(statements);
+        Ok(items.map(|(entry, statement)| Item { entry, statement: bundle.slice_ref(statement) }).collect())
     }
 
     /// The edge that the log had at a smaller size; `None` if it was never as large as that.
@@ -249,6 +346,13 @@ impl Tiles {
         let frontier = Frontier::from_tiles(size, ragged).map_err(|_| ReadError::Edge { size })?;
         Ok(Some(Edge::new(frontier, items)))
     }
+}
+
+/// One item of a bundle.
+fn item_at(bundle: &Bytes, path: TilePath, slot: u64) -> Result<Bytes, ReadError> {
+    let items = parse_bundle(bundle).map_err(|error| ReadError::Bundle { path, error })?;
+    let item = usize::try_from(slot).ok().and_then(|slot| items.get(slot));
+    item.map(|item| bundle.slice_ref(item)).ok_or(ReadError::Missing { path })
 }
 
 /// The first slots of a full tile or bundle.

@@ -2,8 +2,8 @@
 //!
 //! One run for every 65,536 entries and digest kind: pairs of an 8-byte prefix and a 2-byte position, sorted, cut into
 //! values of at most 24,000 bytes, with a head that holds count, SHA-256 and the hash of the tree node over those very
-//! entries, so that an index of another history is noticed. The positions of clock records, and of those that decide who
-//! may append, are a value more each. sled's `flush` is not an fsync and its damage mostly panics: nothing here is believed
+//! entries, so that an index of another history is noticed. The positions of clock and erasure records, and of those that decide
+//! who may append, are a value more each. sled's `flush` is not an fsync and its damage mostly panics: nothing here is believed
 //! without its digest, and whatever is doubtful is made again from the entries.
 
 use std::{
@@ -44,6 +44,8 @@ pub struct Run {
     pub clocks: Vec<u16>,
     /// Positions of the records among them that others are judged by.
     pub deciding: Vec<u16>,
+    /// Positions of the erasure records among them.
+    pub erasures: Vec<u16>,
 }
 
 /// The runs of a log.
@@ -99,7 +101,8 @@ impl Runs {
         }
         let clocks = self.load_positions(number, b'c', node)?;
         let deciding = self.load_positions(number, b'd', node)?;
-        Ok(Some((Run { ids, leaves, clocks, deciding }, node)))
+        let erasures = self.load_positions(number, b'e', node)?;
+        Ok(Some((Run { ids, leaves, clocks, deciding, erasures }, node)))
     }
 
     fn load_positions(&self, number: u64, kind: u8, node: Hash) -> Result<Vec<u16>, RunsError> {
@@ -117,7 +120,7 @@ impl Runs {
     /// # Panics
     /// If the run is not full.
     pub fn store(&self, number: u64, run: &Run, node: Hash) -> Result<(), RunsError> {
-        for (kind, positions) in [(b'c', &run.clocks), (b'd', &run.deciding)] {
+        for (kind, positions) in [(b'c', &run.clocks), (b'd', &run.deciding), (b'e', &run.erasures)] {
             let positions: Vec<_> = positions.iter().flat_map(|position| position.to_be_bytes()).collect();
             let digest = Hash::of(&[node.as_bytes(), &[kind], &positions]);
             let value = [digest.as_bytes().as_slice(), &positions].concat();
@@ -254,6 +257,7 @@ mod tests {
             leaves: prefixes(1),
             clocks: vec![u16::from(salt), 17, 65_535],
             deciding: vec![0, u16::from(salt)],
+            erasures: vec![u16::from(salt) + 1],
         }
     }
 

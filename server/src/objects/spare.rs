@@ -13,42 +13,61 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Write as _},
-    os::unix::fs::MetadataExt as _,
+    io,
+    os::unix::fs::{FileExt as _, MetadataExt as _},
     path::{Path, PathBuf},
 };
 
-/// Most files that are kept; more are deleted.
-const SPARES_MAX: usize = 32;
+use crate::steps::{Step, Steps};
 
-/// Longer files are not kept.
-const SPARE_BYTES_MAX: u64 = 256 * 1024;
+/// Most files that are kept; more are deleted. Records are dropped in bursts, whenever the guard has passed them: a burst has
+/// to last until the next.
+const SPARES_MAX: usize = 1024;
+
+/// Most bytes that are kept.
+const BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// The spare files of one directory.
 #[derive(Debug, Default)]
 pub(super) struct Spares {
+    steps: Steps,
     /// How many there ever were: no two have the same name.
     count: u64,
     /// Renamed since the directory was synced.
-    renamed: Vec<PathBuf>,
+    renamed: Vec<Spare>,
     /// To be written over.
-    ready: Vec<PathBuf>,
+    ready: Vec<Spare>,
+    /// How long they are together.
+    bytes: u64,
+}
+
+#[derive(Debug)]
+struct Spare {
+    path: PathBuf,
+    length: u64,
 }
 
 impl Spares {
+    /// None yet.
+    pub(super) fn new(steps: Steps) -> Self {
+        Self { steps, ..Self::default() }
+    }
+
     /// Takes the file of a record that is no longer needed; if it is not wanted, `false`, and it is still there.
     pub(super) fn keep(&mut self, path: &Path) -> io::Result<bool> {
         let metadata = fs::metadata(path)?;
+        let length = metadata.len();
         if self.renamed.len() + self.ready.len() >= SPARES_MAX
-            || metadata.len() > SPARE_BYTES_MAX
+            || self.bytes + length > BYTES_MAX
             || metadata.nlink() != 1
         {
             return Ok(false);
         }
         self.count += 1;
         let spare = path.with_file_name(format!("spare#{}", self.count));
-        fs::rename(path, &spare)?;
-        self.renamed.push(spare);
+        self.steps.take(Step::Rename { from: path, to: &spare }, || fs::rename(path, &spare))?;
+        self.renamed.push(Spare { path: spare, length });
+        self.bytes += length;
         Ok(true)
     }
 
@@ -56,19 +75,41 @@ impl Spares {
     /// taken.
     pub(super) fn create(&mut self, path: &Path, bytes: &[u8]) -> io::Result<Option<()>> {
         let Some(spare) = self.ready.pop() else { return Ok(None) };
-        let mut file = File::options().write(true).open(&spare)?;
+        let created = self.fill(&spare.path, path, bytes);
+        match created {
+            Ok(_) => self.bytes -= spare.length,
+            // On a full disk it is tried again and again, and each time a file would be left over.
+            Err(_) => self.ready.push(spare),
+        }
+        created
+    }
+
+    fn fill(&self, spare: &Path, path: &Path, bytes: &[u8]) -> io::Result<Option<()>> {
+        let file = match File::options().write(true).open(spare) {
+            // It was removed by an attempt that was reported failed.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened?,
+        };
         if file.metadata()?.nlink() != 1 {
             return Ok(None);
         }
-        file.set_len(bytes.len() as u64)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        match fs::hard_link(&spare, path) {
+        let (steps, length) = (&self.steps, bytes.len() as u64);
+        steps.take(Step::SetLength { path: spare, length }, || file.set_len(length))?;
+        steps.take(Step::Write { path: spare, offset: 0, bytes }, || file.write_all_at(bytes, 0))?;
+        steps.take(Step::Sync { path: spare }, || file.sync_all())?;
+        match steps.take(Step::Link { from: spare, to: path }, || fs::hard_link(spare, path)) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
             linked => linked?,
         }
-        fs::remove_file(&spare)?;
+        steps.take(Step::Remove { path: spare }, || fs::remove_file(spare))?;
         Ok(Some(()))
+    }
+
+    /// Forgets the spare files, which the caller removes.
+    pub(super) fn clear(&mut self) {
+        self.renamed.clear();
+        self.ready.clear();
+        self.bytes = 0;
     }
 
     /// What was renamed before the directory was synced can be written over.
@@ -133,6 +174,21 @@ mod tests {
         }
     }
 
+    /// A spare file that is gone is none, now and later.
+    #[test]
+    fn a_file_that_is_gone_is_not_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut spares = Spares::default();
+        for number in 1..=2 {
+            assert!(spares.keep(&record(directory.path(), number, 3)).unwrap());
+        }
+        spares.synced();
+        fs::remove_file(directory.path().join("spare#2")).unwrap();
+        let path = directory.path().join("new");
+        assert_eq!(spares.create(&path, b"b").unwrap(), None);
+        assert_eq!(spares.create(&path, b"b").unwrap(), Some(()));
+    }
+
     #[test]
     fn a_record_that_is_there_stays() {
         let directory = tempfile::tempdir().unwrap();
@@ -145,13 +201,20 @@ mod tests {
     }
 
     #[test]
-    fn few_files_are_kept_and_no_long_ones() {
+    fn no_more_are_kept_than_a_burst_needs() {
         let directory = tempfile::tempdir().unwrap();
         let mut spares = Spares::default();
-        assert!(!spares.keep(&record(directory.path(), 0, 256 * 1024 + 1)).unwrap());
+        let long = directory.path().join("long");
+        File::create(&long).unwrap().set_len(BYTES_MAX).unwrap();
+        assert!(spares.keep(&record(directory.path(), 0, 1)).unwrap());
+        assert!(!spares.keep(&long).unwrap(), "one byte too many");
+        let mut spares = Spares::default();
         for number in 1..=SPARES_MAX as u64 {
             assert!(spares.keep(&record(directory.path(), number, 1)).unwrap());
         }
-        assert!(!spares.keep(&record(directory.path(), 99, 1)).unwrap());
+        assert!(!spares.keep(&record(directory.path(), 9_999, 1)).unwrap());
+        spares.synced();
+        spares.create(&directory.path().join("new"), b"b").unwrap().unwrap();
+        assert!(spares.keep(&record(directory.path(), 9_999, 1)).unwrap());
     }
 }

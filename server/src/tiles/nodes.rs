@@ -1,0 +1,201 @@
+//! Hashes of nodes that readers ask for, remembered in a bounded space.
+//!
+//! A proof needs some twenty nodes. Those of upper levels lie in few tiles, which stay here whole. Of each tile of leaf
+//! hashes, of which a large log has thousands, only the upper half stays: the 16 hashes of 16 leaves each and the nodes
+//! above them, a sixteenth of its size. The nodes below those are computed from 16 leaf hashes when they are asked for.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use counterfoil_merkle::{
+    Hash, NodeId,
+    tile::{TILE_LEVELS, TileId, TileTree},
+};
+
+/// The level on which a tile of leaf hashes is cut in two.
+const BLOCK_LEVEL: u8 = TILE_LEVELS / 2;
+
+/// Leaves of a block.
+pub(super) const BLOCK_LEAVES: u64 = 1 << BLOCK_LEVEL;
+
+/// As many upper halves are remembered, 1 KB each: those of 16 million receipts.
+const UPPERS_MAX: usize = 65_536;
+
+/// As many tiles above the leaves' are remembered, 16 KB each: those of 66 million receipts.
+const TILES_MAX: usize = 1_024;
+
+/// Where the hash of a node is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Among the upper nodes of a tile of leaf hashes.
+    Upper(TileId),
+    /// Among the nodes of a block of leaves: the tile, and which block of the whole tree.
+    Block(TileId, u64),
+    /// In a tile above those.
+    Tile(TileId),
+}
+
+impl Place {
+    pub(super) fn of(node: NodeId) -> Self {
+        let id = TileId::of(node);
+        match node.level {
+            0..BLOCK_LEVEL => Self::Block(id, node.index >> (BLOCK_LEVEL - node.level)),
+            BLOCK_LEVEL..TILE_LEVELS => Self::Upper(id),
+            _ => Self::Tile(id),
+        }
+    }
+
+    /// The tile that it is in.
+    pub(super) const fn tile(self) -> TileId {
+        match self {
+            Self::Upper(id) | Self::Block(id, _) | Self::Tile(id) => id,
+        }
+    }
+}
+
+/// The upper half of a tile of leaf hashes: its blocks' hashes, and the nodes above them.
+fn upper_of(tile: &TileTree) -> TileTree {
+    let blocks = (0..).map_while(|block| tile.node(BLOCK_LEVEL, block));
+    TileTree::from_hashes(blocks)
+}
+
+/// Tiles and upper halves that were read before.
+pub(super) struct Nodes {
+    uppers: Slots,
+    tiles: Slots,
+}
+
+impl Default for Nodes {
+    fn default() -> Self {
+        Self { uppers: Slots::new(UPPERS_MAX), tiles: Slots::new(TILES_MAX) }
+    }
+}
+
+impl Nodes {
+    /// What holds the nodes of a place, if it was remembered. A block never is.
+    pub(super) fn find(&self, place: Place) -> Option<Held> {
+        match place {
+            Place::Upper(id) => self.uppers.find(id).map(Held::Half),
+            Place::Tile(id) => self.tiles.find(id).map(Held::Whole),
+            Place::Block(..) => None,
+        }
+    }
+
+    /// Remembers a full tile, as far as it is worth it; returns what was kept of it.
+    pub(super) fn remember(&self, id: TileId, tile: TileTree) -> Held {
+        match id.level {
+            0 => Held::Half(self.uppers.put(id, upper_of(&tile))),
+            _ => Held::Whole(self.tiles.put(id, tile)),
+        }
+    }
+}
+
+/// A table in which each tile has one slot, which it shares with others: the last one stays.
+struct Slots(Box<[Slot]>);
+
+/// What was put there last.
+type Slot = Mutex<Option<(TileId, Arc<TileTree>)>>;
+
+impl Slots {
+    fn new(length: usize) -> Self {
+        Self((0..length).map(|_| Mutex::default()).collect())
+    }
+
+    fn slot(&self, id: TileId) -> &Slot {
+        // The few tiles of higher levels lie far from the first ones of lower levels.
+        let level_start = usize::from(id.level) * (self.0.len() / usize::from(TILE_LEVELS));
+        let index = usize::try_from(id.index % self.0.len() as u64).expect("below a length");
+        &self.0[(index + level_start) % self.0.len()]
+    }
+
+    fn find(&self, id: TileId) -> Option<Arc<TileTree>> {
+        let held = self.slot(id).lock().unwrap_or_else(PoisonError::into_inner);
+        held.as_ref().filter(|(held, _)| *held == id).map(|(_, tile)| Arc::clone(tile))
+    }
+
+    fn put(&self, id: TileId, tile: TileTree) -> Arc<TileTree> {
+        let tile = Arc::new(tile);
+        *self.slot(id).lock().unwrap_or_else(PoisonError::into_inner) = Some((id, Arc::clone(&tile)));
+        tile
+    }
+}
+
+/// What holds the nodes of a place.
+#[derive(Clone)]
+pub(super) enum Held {
+    /// The whole tile.
+    Whole(Arc<TileTree>),
+    /// Half the levels of a tile of leaf hashes: its upper half, or one block.
+    Half(Arc<TileTree>),
+}
+
+impl Held {
+    /// The hash of a node of that place.
+    pub(super) fn find(&self, node: NodeId) -> Option<Hash> {
+        match self {
+            Self::Whole(tile) => tile.tree_node(node),
+            Self::Half(tree) => {
+                let level = node.level % BLOCK_LEVEL;
+                let index = u16::try_from(node.index % (BLOCK_LEAVES >> level)).expect("at most 16");
+                tree.node(level, index)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every node of a tile is found at its place, whichever part of the tile that is.
+    #[test]
+    fn parts_of_a_tile_have_its_nodes() {
+        let tile = TileTree::from_hashes((0..256_u32).map(|leaf| Hash::leaf(&leaf.to_be_bytes())));
+        let (id, start) = (TileId { level: 0, index: 77 }, 77 * 256);
+        let upper = upper_of(&tile);
+        assert_eq!(upper.width(), BLOCK_LEAVES);
+        for level in 0..TILE_LEVELS {
+            for within in 0..256_u64 >> level {
+                let node = NodeId { level, index: (start >> level) + within };
+                let place = Place::of(node);
+                let half = match place {
+                    Place::Upper(of) => {
+                        assert_eq!(of, id);
+                        upper.clone()
+                    }
+                    Place::Block(of, number) => {
+                        assert_eq!(of, id);
+                        let leaves = (number * BLOCK_LEAVES - start..).take(16);
+                        TileTree::from_hashes(
+                            leaves.map(|leaf| tile.hash(u16::try_from(leaf).unwrap()).unwrap()),
+                        )
+                    }
+                    Place::Tile(_) => panic!("a node below level 8 is in a tile of leaves"),
+                };
+                let found = Held::Half(Arc::new(half)).find(node);
+                assert_eq!(found, tile.tree_node(node), "level {level}, {within}");
+            }
+        }
+    }
+
+    /// A slot never gives out another tile than the one asked for.
+    #[test]
+    fn tiles_that_share_a_slot_are_not_mistaken() {
+        let slots = Slots::new(16);
+        let tile = |seed: u8| TileTree::from_hashes([Hash::leaf(&[seed])]);
+        for level in 0..3 {
+            for index in 0..40 {
+                slots.put(TileId { level, index }, tile(level * 40 + u8::try_from(index).unwrap()));
+            }
+        }
+        let mut found = 0;
+        for level in 0..3 {
+            for index in 0..40 {
+                if let Some(held) = slots.find(TileId { level, index }) {
+                    assert_eq!(*held, tile(level * 40 + u8::try_from(index).unwrap()));
+                    found += 1;
+                }
+            }
+        }
+        assert_eq!(found, 16, "the last of each slot");
+    }
+}
