@@ -1,5 +1,9 @@
 //! The configuration: one TOML file. Every key is documented on its field; unknown keys are refused.
 
+mod limits;
+
+pub use self::limits::{Limits, RatesConfig};
+
 use std::{
     collections::BTreeMap,
     fs, io,
@@ -14,6 +18,8 @@ use counterfoil_merkle::{
 use counterfoil_receipt::{PublicKey, statement::rules::REGISTRARS_MAX};
 use serde::{Deserialize, Serialize};
 
+use crate::{keyfile, network::Network};
+
 /// All that a server is told. Paths are relative to the file's own directory.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -25,7 +31,8 @@ pub struct Config {
     pub log_key: String,
     /// The public key (a vkey) of the log's clock, named `<origin>/clock`.
     pub clock_key: String,
-    /// The log's private key: a file that only its owner can read.
+    /// The log's private key: a file that only its owner can read, or `credential:NAME`, one that the service manager hands over in
+    /// `$CREDENTIALS_DIRECTORY` (systemd: `LoadCredential=NAME:…`). So are the other private keys here.
     pub log_key_file: PathBuf,
     /// The clock's private key: a file that only its owner can read.
     pub clock_key_file: PathBuf,
@@ -44,15 +51,127 @@ pub struct Config {
     /// Address and port to listen on. Default: 127.0.0.1:8430.
     #[serde(default = "default_listen")]
     pub listen: SocketAddr,
+    /// Address and port for operators, in the clear: `/metrics` is there and no longer at the other address, and `/healthz` and
+    /// `/readyz` are at both. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admin: Option<SocketAddr>,
+    /// Addresses of front proxies (`10.0.0.7`, `10.1.0.0/16`, `fd00::/8`): from them alone `X-Forwarded-For` is believed, the
+    /// last address in it that is no proxy's; and `limits.connections_per_address_max` is not for them. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub proxies: Vec<Network>,
+    /// The index that searches are answered from.
+    #[serde(default)]
+    pub search: SearchConfig,
+    /// How fast the stored log is read again, to find damage.
+    #[serde(default)]
+    pub scrub: ScrubConfig,
     /// Who may append.
     #[serde(default)]
     pub admission: AdmissionConfig,
     /// What is refused for being too large, too slow or too many.
     #[serde(default)]
     pub limits: Limits,
+    /// How fast one address or one issuer may append.
+    #[serde(default)]
+    pub rates: RatesConfig,
+    /// TLS at the address to listen on. Without this table it is plain HTTP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsConfig>,
+    /// What only those can do who show a token.
+    #[serde(default)]
+    pub tokens: TokensConfig,
+    /// Where the log itself is, if not in the data directory: a store that several servers may share, of which one writes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<StoreConfig>,
     /// Who cosigns tree heads before they are published. Without this table nobody does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub witnesses: Option<WitnessesConfig>,
+}
+
+/// An S3-compatible store in place of the data directory. Credentials are read from `AWS_ACCESS_KEY_ID`,
+/// `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN` alone.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoreConfig {
+    /// `s3://bucket/prefix`. The store must create objects only where there are none (`If-None-Match: *`), which is tried at
+    /// every start, and must show at once what was written.
+    pub url: String,
+    /// Address of the service. Default: AWS's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// Default: us-east-1.
+    #[serde(default = "default_region")]
+    pub region: String,
+}
+
+fn default_region() -> String {
+    "us-east-1".to_owned()
+}
+
+impl StoreConfig {
+    /// The bucket, and the prefix of all names in it, which may be empty.
+    pub fn bucket_and_prefix(&self) -> Option<(&str, &str)> {
+        let rest = self.url.strip_prefix("s3://")?;
+        let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+        (!bucket.is_empty()).then_some((bucket, prefix.trim_matches('/')))
+    }
+}
+
+/// The index that searches are answered from: made beside the log from what is published, and again whenever it is missing or
+/// damaged.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SearchConfig {
+    /// Whether there is one. Default: true.
+    pub enabled: bool,
+    /// Where it is: a directory of its own. Default: `search`.
+    pub directory: PathBuf,
+}
+
+impl Default for SearchConfig {
+    fn default() -> Self {
+        Self { enabled: true, directory: "search".into() }
+    }
+}
+
+/// How fast the stored log is read again in the background, to find damage while a mirror or backup can still mend it.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ScrubConfig {
+    /// Bytes read a second; 0: none. Default: 4 MiB, which is 360 GB a day.
+    pub bytes_per_second: u64,
+    /// Seconds between two passes over the log. Default: 600.
+    pub rest_s: u64,
+}
+
+impl Default for ScrubConfig {
+    fn default() -> Self {
+        Self { bytes_per_second: 4 * 1024 * 1024, rest_s: 600 }
+    }
+}
+
+/// What is shown to those who connect. The files are read again on SIGHUP; a pair that cannot be used leaves the old one.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsConfig {
+    /// PEM file: the certificate, then those that lead to an authority.
+    pub certificate: PathBuf,
+    /// PEM file of its private key, which only its owner can read; it may be a link to one.
+    pub key: PathBuf,
+}
+
+/// What only those can do who show a token. Read again on SIGHUP, with the file.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TokensConfig {
+    /// The tokens' digests, a line each, as `counterfoil-server token new` prints them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<PathBuf>,
+    /// Whether appending needs a token with the scope `append`, beside what admission asks for. Default: false.
+    pub require_for_append: bool,
+    /// Whether statements, and what is computed from them, need a token with the scope `statements`. Entries, proofs and
+    /// checkpoints are always public. Default: false.
+    pub withhold_statements: bool,
 }
 
 /// Who cosigns tree heads before they are published.
@@ -136,49 +255,6 @@ pub enum AdmissionMode {
     Open,
 }
 
-/// What is refused for being too large, too slow or too many.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Limits {
-    /// Open connections; more wait until one closes. Default: 4096.
-    pub connections_max: usize,
-    /// Receipts that wait for the sequencer; more get 503. Default: 8192.
-    pub queue_max: usize,
-    /// Bytes of a batch request. Default: 16 MiB.
-    pub batch_bytes_max: usize,
-    /// Lines of a batch request. Default: 1000.
-    pub batch_lines_max: usize,
-    /// Disputes a day from one key that nobody registered, that is, from a claim key; more get 429. Default: 16.
-    pub disputes_per_key_max: usize,
-    /// Records other than receipts a day from one key; more get 429. Default: 10,000.
-    pub records_per_key_max: usize,
-    /// Seconds in which a request's headers must have come, the first byte and idle keep-alive included. Default: 15.
-    pub header_timeout_s: u64,
-    /// Seconds that may pass between two parts of a request's body. Default: 15.
-    pub body_timeout_s: u64,
-    /// Seconds that a stopping server waits for requests in flight. Default: 10.
-    pub drain_timeout_s: u64,
-    /// Seconds that the clock may be ahead of the log's last attested time at start. Default: 7 days.
-    pub clock_gap_max_s: u64,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connections_max: 4096,
-            queue_max: 8192,
-            batch_bytes_max: 16 * 1024 * 1024,
-            batch_lines_max: 1000,
-            disputes_per_key_max: 16,
-            records_per_key_max: 10_000,
-            header_timeout_s: 15,
-            body_timeout_s: 15,
-            drain_timeout_s: 10,
-            clock_gap_max_s: 7 * 24 * 3600,
-        }
-    }
-}
-
 /// Port that nobody else is known to use.
 pub const DEFAULT_PORT: u16 = 8430;
 
@@ -198,21 +274,25 @@ impl Config {
         let mut config: Self = toml::from_str(&text)
             .map_err(|source| ConfigError::Form { path: path.to_owned(), source: Box::new(source) })?;
         let base = path.parent().unwrap_or_else(|| Path::new("."));
-        let optional = [
-            config.operator_key_file.as_mut(),
-            config.witnesses.as_mut().map(|witnesses| &mut witnesses.policy),
+        let (certificate, key) = config.tls.as_mut().map(|tls| (&mut tls.certificate, &mut tls.key)).unzip();
+        let keys = [
+            ("log_key_file", Some(&mut config.log_key_file)),
+            ("clock_key_file", Some(&mut config.clock_key_file)),
+            ("operator_key_file", config.operator_key_file.as_mut()),
+            ("tls.key", key),
         ];
-        let optional = optional.into_iter().flatten();
-        for path in [
-            &mut config.log_key_file,
-            &mut config.clock_key_file,
-            &mut config.data,
-            &mut config.guard,
-            &mut config.index,
-        ]
-        .into_iter()
-        .chain(optional)
-        {
+        for (key, path) in keys {
+            if let Some(path) = path {
+                *path = keyfile::place(base, path).map_err(|reason| ConfigError::Value { key, reason })?;
+            }
+        }
+        let optional = [
+            config.witnesses.as_mut().map(|witnesses| &mut witnesses.policy),
+            certificate,
+            config.tokens.file.as_mut(),
+        ];
+        let needed = [&mut config.data, &mut config.guard, &mut config.index, &mut config.search.directory];
+        for path in needed.into_iter().chain(optional.into_iter().flatten()) {
             *path = base.join(&*path);
         }
         if let Some(path) = config.witnesses.as_mut().and_then(|witnesses| witnesses.authorities.as_mut()) {
@@ -258,6 +338,17 @@ impl Config {
         })
     }
 
+    /// The data directory, for what works on one alone.
+    pub fn local_data(&self) -> Result<&Path, ConfigError> {
+        match &self.store {
+            None => Ok(&self.data),
+            Some(store) => {
+                let reason = format!("{} is no directory, which this command needs", store.url);
+                Err(ConfigError::Value { key: "store.url", reason })
+            }
+        }
+    }
+
     /// The effective values as TOML.
     pub fn to_toml(&self) -> String {
         toml::to_string(self).expect("a configuration is plain TOML")
@@ -271,15 +362,18 @@ impl Config {
             let reason = "needed unless admission.mode is \"open\"".to_owned();
             return Err(ConfigError::Value { key: "admission.registrars", reason });
         }
-        for (key, value) in [
-            ("limits.connections_max", self.limits.connections_max),
-            ("limits.queue_max", self.limits.queue_max),
-            ("limits.batch_bytes_max", self.limits.batch_bytes_max),
-            ("limits.batch_lines_max", self.limits.batch_lines_max),
-        ] {
+        for (key, value) in self.limits.least_one().into_iter().chain(self.rates.least_one()) {
             if value == 0 {
                 return Err(ConfigError::Value { key, reason: "must not be 0".to_owned() });
             }
+        }
+        if let Some(store) = self.store.as_ref().filter(|store| store.bucket_and_prefix().is_none()) {
+            let reason = format!("{} is not s3://bucket or s3://bucket/prefix", store.url);
+            return Err(ConfigError::Value { key: "store.url", reason });
+        }
+        if self.tokens.file.is_none() && (self.tokens.require_for_append || self.tokens.withhold_statements) {
+            let reason = "needed where appending or statements need a token".to_owned();
+            return Err(ConfigError::Value { key: "tokens.file", reason });
         }
         self.witnesses.as_ref().map_or(Ok(()), |witnesses| self.check_witnesses(witnesses))
     }
@@ -373,6 +467,17 @@ mod tests {
         let config = read(&minimal()).unwrap();
         assert!(config.data.is_absolute() && config.clock_key_file == Path::new("/c"));
         assert_eq!(read(&config.to_toml()).unwrap().to_toml(), config.to_toml());
+        let tables = "[rates]\nper_address = 5\n[tls]\ncertificate = \"c.pem\"\nkey = \"/k.pem\"\n[tokens]\nfile = \"t\"\nwithhold_statements = true\n";
+        let config =
+            read(&("proxies = [\"10.0.0.0/8\", \"::1\"]\n".to_owned() + &minimal() + tables)).unwrap();
+        assert_eq!(
+            (config.proxies.len(), config.rates.per_address, config.rates.address_burst),
+            (2, 5, 1000)
+        );
+        let tls = config.tls.as_ref().unwrap();
+        assert!(tls.certificate.is_absolute() && tls.key == Path::new("/k.pem"));
+        assert!(config.tokens.file.as_ref().unwrap().is_absolute() && !config.tokens.require_for_append);
+        assert_eq!(read(&config.to_toml()).unwrap().to_toml(), config.to_toml());
     }
 
     /// A policy is read with the configuration, and is no place for mistakes either.
@@ -415,7 +520,17 @@ mod tests {
         for (text, message) in [
             (minimal() + "mod = 1\n", "unknown field"),
             (minimal() + "[limits]\nqueue_max = 0\n", "limits.queue_max: must not be 0"),
+            (
+                minimal() + "[limits]\nbytes_per_second_min = 0\n",
+                "limits.bytes_per_second_min: must not be 0",
+            ),
+            (minimal() + "[rates]\nissuer_burst = 0\n", "rates.issuer_burst: must not be 0"),
+            (format!("proxies = [\"10.0.0.1/8\"]\n{}", minimal()), "the first of the range"),
             (minimal().replace("mode = \"open\"", ""), "admission.registrars: needed"),
+            (minimal() + "[store]\nurl = \"s3:///prefix\"\n", "store.url: s3:///prefix is not"),
+            (minimal() + "[tls]\nkey = \"k\"\n", "missing field `certificate`"),
+            (minimal() + "[tokens]\nrequire_for_append = true\n", "tokens.file: needed"),
+            (minimal() + "[tokens]\nwithhold_statements = true\n", "tokens.file: needed"),
             (minimal() + "registrars = [\"x\"]\n", "admission.registrars: x: a key is"),
             (minimal().replace("7155889b", "7155889c"), "log_key: the key's id"),
             (minimal().replace("/clock+", "/o-clock+"), "clock_key: "),

@@ -1,31 +1,52 @@
 //! The HTTP surface: all routes in one table, and what handlers share.
 
+pub mod access;
+mod body;
 mod clocks;
+mod connections;
 pub mod error;
+mod history;
+mod issuers;
 pub mod openapi;
+mod overdue;
 mod parameter;
 mod prefer;
 pub mod read;
+mod request_id;
+mod room;
+mod search;
 pub mod serve;
+mod stall;
 pub mod submit;
+pub mod surface;
+pub mod tls;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     Router,
     extract::{Request, State},
     handler::Handler,
-    http::{HeaderValue, Method, header},
+    http::{HeaderName, HeaderValue, Method, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{MethodRouter, on},
 };
-use counterfoil_receipt::{Id, Timestamp};
-use tower_http::{
-    catch_panic::CatchPanicLayer, compression::CompressionLayer, timeout::RequestBodyTimeoutLayer,
-};
+use counterfoil_receipt::{Id, PublicKey, Timestamp};
+use tower::ServiceBuilder;
+use tower_http::{catch_panic::CatchPanicLayer, compression::CompressionLayer};
+use tracing::{debug, error};
 
-use self::error::ApiError;
+use self::{
+    access::Access,
+    error::ApiError,
+    request_id::{RequestIds, X_REQUEST_ID},
+    room::Room,
+    serve::Peer,
+};
 use crate::{
     admission::{Refusals, RefusedAt},
     clock::wall_now,
@@ -33,9 +54,16 @@ use crate::{
     keys::Keys,
     log::{Log, Status},
     metrics::Metrics,
+    network::{self, Network, Source},
     publish::View,
+    queue::{Submission, SubmitError},
     quota::{Quota, Quotas},
+    rates::{Buckets, TooFast},
+    search::follow::Indexed,
 };
+
+/// Where proxies say who asked them.
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// What handlers share.
 pub struct App {
@@ -43,6 +71,8 @@ pub struct App {
     pub log: Arc<Log>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Who may do what by showing a token.
+    pub access: Arc<Access>,
     /// What is refused.
     pub limits: Limits,
     /// How long an append waits for its publication.
@@ -51,16 +81,33 @@ pub struct App {
     pub keys: Keys,
     /// How much keys have appended of late.
     pub quotas: Quotas,
+    /// Memory for what is large and on its way.
+    room: Room,
+    /// How fast addresses send of late, and issuers append.
+    address_rates: Buckets<Source>,
+    issuer_rates: Buckets<PublicKey>,
+    proxies: Vec<Network>,
+    /// What searches are answered from; none if the configuration wants none.
+    pub indexed: Option<Arc<Indexed>>,
     refusals: Option<Refusals>,
+    request_ids: RequestIds,
 }
 
 impl App {
     /// The shared state of a log's handlers.
-    pub fn new(log: Arc<Log>, metrics: Arc<Metrics>, config: &Config, refusals: Option<Refusals>) -> Self {
+    pub fn new(
+        log: Arc<Log>,
+        metrics: Arc<Metrics>,
+        config: &Config,
+        access: Arc<Access>,
+        refusals: Option<Refusals>,
+        indexed: Option<Arc<Indexed>>,
+    ) -> Self {
         let wait_s = config.witnesses.as_ref().map_or(0, |witnesses| witnesses.append_wait_s);
         Self {
             log,
             metrics,
+            access,
             limits: config.limits.clone(),
             append_wait: Duration::from_secs(wait_s),
             keys: Keys::default(),
@@ -68,7 +115,13 @@ impl App {
                 disputes: config.limits.disputes_per_key_max,
                 records: config.limits.records_per_key_max,
             }),
+            room: Room::new(config.limits.large_bytes_max),
+            address_rates: Buckets::new(config.rates.per_address, config.rates.address_burst),
+            issuer_rates: Buckets::new(config.rates.per_issuer, config.rates.issuer_burst),
+            proxies: config.proxies.clone(),
+            indexed,
             refusals,
+            request_ids: RequestIds::new(),
         }
     }
 
@@ -77,6 +130,47 @@ impl App {
         let speaks = |refusals: &&Refusals| self.log.admission.is_operator(refusals.key.public());
         let signed = self.refusals.as_ref().filter(speaks).and_then(|refusals| refusals.sign(id, &refused));
         ApiError::Refused { reason: Box::new(refused.refused), signed }
+    }
+
+    /// Hands admitted records over to the sequencer, all or none.
+    fn submit(&self, submissions: Vec<Submission>) -> Result<(), ApiError> {
+        self.log.queue.submit(submissions).map_err(|error| match (error, self.log.status()) {
+            (SubmitError::Full, _) => ApiError::Full,
+            (SubmitError::Closed, Status::NoRoom) => ApiError::NoRoom,
+            (SubmitError::Closed, _) => ApiError::Stopped,
+        })
+    }
+
+    /// Counts one for the address that a request comes from.
+    fn count(&self, source: Option<Source>) -> Result<(), ApiError> {
+        let Some(source) = source else { return Ok(()) };
+        let spent = self.address_rates.spend(source, Instant::now());
+        spent.map_err(|TooFast { wait_s }| ApiError::TooFast { who: "this address", wait_s })
+    }
+
+    /// Counts so many more, which were let in with that one.
+    fn count_more(&self, source: Option<Source>, count: usize) {
+        if let Some(source) = source {
+            self.address_rates.owe(source, u32::try_from(count).unwrap_or(u32::MAX), Instant::now());
+        }
+    }
+
+    /// Counts one record of an issuer.
+    fn count_issuer(&self, key: &PublicKey) -> Result<(), ApiError> {
+        let spent = self.issuer_rates.spend(key.clone(), Instant::now());
+        spent.map_err(|TooFast { wait_s }| ApiError::TooFast { who: "this issuer", wait_s })
+    }
+
+    /// Where a request comes from, if that is counted.
+    fn source(&self, request: &Request) -> Option<Source> {
+        if !self.address_rates.is_limited() {
+            return None;
+        }
+        let Peer(peer) = *request.extensions().get()?;
+        // A value that is no text is no address either.
+        let forwarded =
+            request.headers().get_all(X_FORWARDED_FOR).iter().map(|value| value.to_str().unwrap_or("?"));
+        Some(Source::of(network::client(peer, forwarded, &self.proxies)))
     }
 
     fn view(&self) -> Result<Arc<View>, ApiError> {
@@ -95,14 +189,54 @@ struct Route {
     method: Method,
     path: &'static str,
     handler: MethodRouter<Arc<App>>,
+    is_compressed: bool,
+    /// Whether no answer can be so large that its memory counts.
+    is_small: bool,
+    audience: Audience,
+}
+
+/// Whom a route is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Audience {
+    /// Those who write to the log, or read it.
+    Public,
+    /// Those who operate it.
+    Operators,
+    /// Both.
+    All,
+}
+
+/// Which of the routes are served at an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// All of them.
+    Whole,
+    /// Those that are not for operators alone.
+    Public,
+    /// Those that are for operators.
+    Admin,
+}
+
+impl Part {
+    const fn has(self, audience: Audience) -> bool {
+        match self {
+            Self::Whole => true,
+            Self::Public => !matches!(audience, Audience::Operators),
+            Self::Admin => !matches!(audience, Audience::Public),
+        }
+    }
 }
 
 /// All routes. `openapi.json` describes each of them.
 fn routes() -> Vec<Route> {
     vec![
-        post("/v1/receipts", submit::one),
+        post("/v1/receipts", submit::one).small(),
         post("/v1/receipts/batch", submit::batch),
+        get("/v1/receipts", search::search),
         get("/v1/receipts/{id}", read::by_id),
+        get("/v1/receipts/{id}/history", history::history),
+        get("/v1/issuers/{key}", issuers::issuer),
+        get("/v1/overdue", overdue::overdue),
         get("/v1/entries/{index}", read::by_index),
         get("/v1/leaves/{leaf}", read::by_leaf),
         get("/v1/proofs/inclusion", read::inclusion),
@@ -114,9 +248,9 @@ fn routes() -> Vec<Route> {
         get("/tile/entries/{*path}", read::entries).compressed(),
         get("/statement/{*path}", read::statements).compressed(),
         get("/openapi.json", openapi::document),
-        get("/healthz", healthy),
-        get("/readyz", ready),
-        get("/metrics", metrics),
+        get("/healthz", healthy).of(Audience::All),
+        get("/readyz", ready).of(Audience::All),
+        get("/metrics", metrics).of(Audience::Operators),
     ]
 }
 
@@ -131,36 +265,88 @@ fn post<T: 'static>(path: &'static str, handler: impl Handler<T, Arc<App>>) -> R
 impl Route {
     fn new<T: 'static>(method: Method, path: &'static str, handler: impl Handler<T, Arc<App>>) -> Self {
         let filter = method.clone().try_into().expect("GET and POST have a filter");
-        Self { method, path, handler: on(filter, handler) }
+        Self {
+            method,
+            path,
+            handler: on(filter, handler),
+            is_compressed: false,
+            is_small: false,
+            audience: Audience::Public,
+        }
+    }
+
+    fn of(self, audience: Audience) -> Self {
+        Self { audience, ..self }
     }
 
     fn compressed(self) -> Self {
-        Self { handler: self.handler.layer(CompressionLayer::new().gzip(true)), ..self }
+        Self { is_compressed: true, ..self }
+    }
+
+    fn small(self) -> Self {
+        Self { is_small: true, ..self }
+    }
+
+    /// What answers: an answer stands for its memory until it is sent, compressed or not.
+    fn within(self, app: &Arc<App>) -> MethodRouter<Arc<App>> {
+        if self.is_small {
+            return self.handler;
+        }
+        let handler = self.handler.layer(middleware::from_fn_with_state(Arc::clone(app), hold_room));
+        if self.is_compressed { handler.layer(CompressionLayer::new().gzip(true)) } else { handler }
     }
 }
 
-/// The routes, and what holds for all of them.
-pub fn router(app: Arc<App>) -> Router {
-    let table = routes().into_iter();
+/// The routes of one address, and what holds for all of them.
+pub fn router(app: Arc<App>, part: Part) -> Router {
+    let table = routes().into_iter().filter(|route| part.has(route.audience));
     table
-        .fold(Router::new(), |router, route| router.route(route.path, route.handler))
+        .fold(Router::new(), |router, route| router.route(route.path, route.within(&app)))
         .fallback(|| async { ApiError::NoRoute })
         .method_not_allowed_fallback(|| async { ApiError::Method })
-        .layer(CatchPanicLayer::custom(|_| ApiError::Panicked.into_response()))
-        .layer(middleware::from_fn_with_state(Arc::clone(&app), count_and_harden))
-        .layer(RequestBodyTimeoutLayer::new(Duration::from_secs(app.limits.body_timeout_s)))
+        // One layer of axum's costs every request more than two of tower's.
+        .layer(
+            ServiceBuilder::new()
+                .layer(middleware::from_fn_with_state(Arc::clone(&app), count_and_harden))
+                .layer(CatchPanicLayer::custom(|_| ApiError::Panicked.into_response())),
+        )
         .with_state(app)
 }
 
-/// Counts what is refused, and forbids browsers to guess at content types.
+/// Large answers take their share of what memory there is for them.
+async fn hold_room(State(app): State<Arc<App>>, request: Request, next: Next) -> Result<Response, ApiError> {
+    let (parts, body) = next.run(request).await.into_parts();
+    Ok(Response::from_parts(parts, app.room.sending(body)?))
+}
+
+/// Counts what is refused, names each request, and tells browsers and caches what to keep their hands off.
 async fn count_and_harden(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let id = app.request_ids.of(request.headers());
     let mut response = next.run(request).await;
     if let Some(error::Code(code)) = response.extensions().get::<error::Code>().copied() {
         app.metrics.rejected(code);
+        // What callers do wrong is for them to know, and no reason to fill a log.
+        if response.status() == StatusCode::INTERNAL_SERVER_ERROR {
+            error!(request = id.to_str().unwrap_or_default(), code, "a request was answered with an error");
+        } else {
+            debug!(request = id.to_str().unwrap_or_default(), code, "a request was refused");
+        }
     }
-    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    let headers = response.headers_mut();
+    headers.insert(X_REQUEST_ID, id);
+    for (name, value) in HARDENING {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    headers.entry(header::CACHE_CONTROL).or_insert(read::NO_STORE);
     response
 }
+
+/// For browsers: nothing here is a page, whatever it looks like, and nobody is told who led there.
+const HARDENING: [(HeaderName, &str); 3] = [
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'; sandbox"),
+    (header::REFERRER_POLICY, "no-referrer"),
+];
 
 /// `GET /healthz`: the process answers.
 async fn healthy() -> &'static str {
@@ -172,6 +358,7 @@ async fn ready(State(app): State<Arc<App>>) -> Result<&'static str, ApiError> {
     match app.log.status() {
         Status::Writing => Ok("ready\n"),
         Status::Starting => Err(ApiError::Starting),
+        Status::NoRoom => Err(ApiError::NoRoom),
         Status::Stopped { .. } => Err(ApiError::Stopped),
     }
 }

@@ -13,6 +13,7 @@ use serde::Deserialize;
 
 use super::{
     App,
+    access::Statements,
     error::ApiError,
     parameter::Query,
     read::{NO_STORE, bundle_of, parse_index},
@@ -35,6 +36,7 @@ pub(super) struct ClocksQuery {
 /// has the entry; each `null` if there is none.
 pub(super) async fn around(
     State(app): State<Arc<App>>,
+    statements: Statements,
     Query(query): Query<ClocksQuery>,
 ) -> Result<Response, ApiError> {
     let view = app.view()?;
@@ -51,7 +53,10 @@ pub(super) async fn around(
         None => None,
     };
     let after = first_with(&app, &view, rest, index).await?;
-    let json = |bundle: Option<Bundle>| bundle.map_or_else(|| "null".to_owned(), |bundle| bundle.to_json());
+    let json = |bundle: Option<Bundle>| match bundle {
+        Some(bundle) => statements.within(bundle).to_json(),
+        None => "null".to_owned(),
+    };
     let body = format!("{{\"before\":{},\"after\":{}}}", json(before), json(after));
     Ok(([(header::CONTENT_TYPE, JSON), (header::CACHE_CONTROL, NO_STORE)], body).into_response())
 }

@@ -6,9 +6,14 @@ use axum::{
 };
 use counterfoil_receipt::{admission::Refused, envelope::EnvelopeError, key::KeyError, statement::Rule};
 use serde::Serialize;
-use tracing::error;
+use tracing::{error, warn};
 
-use crate::{queue::SubmitError, quota::Spent, tiles::ReadError};
+use crate::{
+    quota::Spent,
+    search::{cursor::CursorError, follow::FollowError, page::PageError},
+    tiles::ReadError,
+    tokens::Denied,
+};
 
 /// The media type of a problem detail.
 pub const PROBLEM_JSON: &str = "application/problem+json";
@@ -37,6 +42,17 @@ pub enum ApiError {
     /// Its key has appended as much as it may.
     #[error(transparent)]
     Quota(#[from] Spent),
+    /// It comes faster than it may.
+    #[error("{who} sends faster than this log takes it from one; the next may come in {wait_s} s")]
+    TooFast {
+        /// What goes too fast.
+        who: &'static str,
+        /// When the next may come, in seconds.
+        wait_s: u64,
+    },
+    /// Who asks may not, by the token that it shows or does not.
+    #[error(transparent)]
+    Denied(#[from] Denied),
     /// The body is too large.
     #[error("the body has more than {limit} bytes")]
     TooLarge {
@@ -44,11 +60,8 @@ pub enum ApiError {
         limit: usize,
     },
     /// The body did not come in time, or broke off.
-    #[error("the body did not arrive: {reason}")]
-    Body {
-        /// Why.
-        reason: String,
-    },
+    #[error("the body did not come whole, or not in time")]
+    Body,
     /// More lines than a batch may have.
     #[error("a batch has at most {limit} lines")]
     TooManyLines {
@@ -62,6 +75,24 @@ pub enum ApiError {
         name: &'static str,
         /// What is wrong with it.
         reason: String,
+    },
+    /// A cursor was changed, or belongs to something else.
+    #[error("cursor: {0}")]
+    Cursor(#[from] CursorError),
+    /// There is no search index.
+    #[error("this log has no search index: its configuration says so")]
+    SearchOff,
+    /// The search index cannot answer.
+    #[error("the search index cannot answer now")]
+    Unindexed {
+        /// Why: for the log's operator alone.
+        reason: String,
+    },
+    /// More records than are answered at once.
+    #[error("more than {limit} records are about this: ask /v1/receipts?about= for them page by page")]
+    TooManyRecords {
+        /// The limit.
+        limit: usize,
     },
     /// There is no such thing, or not at that size.
     #[error("{what} is not in the published log")]
@@ -78,9 +109,15 @@ pub enum ApiError {
     /// As many receipts wait as may. Nothing was promised.
     #[error("too many receipts are waiting; nothing of this request was stored")]
     Full,
+    /// There is no memory left for what is as large as this.
+    #[error("too much is on its way at a time; nothing of this request was stored")]
+    Busy,
     /// The log is not written to now. Nothing was promised.
     #[error("the log takes no receipts at present; nothing of this request was stored")]
     Stopped,
+    /// The disk is full, or about to be. Nothing was promised.
+    #[error("the log has no room at present; nothing of this request that is new to it was stored")]
+    NoRoom,
     /// The log stopped while the receipt was on its way.
     #[error("the log stopped before it could answer; send the receipt again, it will not be stored twice")]
     Unknown,
@@ -161,6 +198,12 @@ classes! {
     Envelope = BAD_REQUEST, "envelope", "Malformed envelope";
     /// A part of the address is malformed.
     Parameter = BAD_REQUEST, "parameter", "Malformed parameter";
+    /// A cursor that no answer gave for this question.
+    Cursor = BAD_REQUEST, "cursor", "Bad cursor";
+    /// A token is due that is good here.
+    Token = UNAUTHORIZED, "token", "Token due";
+    /// The token is good for something else.
+    Scope = FORBIDDEN, "scope", "Token of another scope";
     /// A key that may not sign this, or not now.
     Signer = FORBIDDEN, "signer", "Signer not entitled";
     /// It is not there.
@@ -181,16 +224,26 @@ classes! {
     OtherLog = UNPROCESSABLE_ENTITY, "other-log", "Meant for another log";
     /// It breaks another rule of admission.
     Rule = UNPROCESSABLE_ENTITY, "rule", "Rule of admission broken";
-    /// Its key has appended as much as it may in a day.
+    /// More records than are answered at once.
+    TooManyRecords = UNPROCESSABLE_ENTITY, "too-many-records", "Too many records";
+    /// Its key has appended as much as it may in a day, or its key or address sends too fast.
     Quota = TOO_MANY_REQUESTS, "quota", "Quota spent";
     /// A bug of ours.
     Bug = INTERNAL_SERVER_ERROR, "bug", "Bug";
     /// The log cannot read what it has.
     Unreadable = INTERNAL_SERVER_ERROR, "unreadable", "Unreadable";
+    /// The configuration wants no search index.
+    SearchOff = NOT_IMPLEMENTED, "search-off", "No search";
+    /// The search index cannot answer now.
+    Unindexed = SERVICE_UNAVAILABLE, "unindexed", "No search index";
     /// Too many wait.
     Full = SERVICE_UNAVAILABLE, "full", "Queue full";
+    /// Too much is on its way.
+    Busy = SERVICE_UNAVAILABLE, "busy", "Too busy";
     /// Nothing is written now.
     Stopped = SERVICE_UNAVAILABLE, "stopped", "Not writing";
+    /// The disk has no room.
+    NoRoom = SERVICE_UNAVAILABLE, "no-room", "No room";
     /// The log stopped on the way.
     UnknownOutcome = SERVICE_UNAVAILABLE, "unknown-outcome", "Outcome unknown";
     /// Nothing is published yet.
@@ -202,15 +255,23 @@ impl ApiError {
     pub fn class(&self) -> Class {
         match self {
             Self::Refused { reason, .. } => refusal_class(reason),
-            Self::Quota(_) => Class::Quota,
+            Self::Quota(_) | Self::TooFast { .. } => Class::Quota,
+            Self::Denied(Denied::Scope { .. }) => Class::Scope,
+            Self::Denied(_) => Class::Token,
             Self::TooLarge { .. } => Class::TooLarge,
-            Self::Body { .. } => Class::Body,
+            Self::Body => Class::Body,
             Self::TooManyLines { .. } => Class::TooManyLines,
             Self::Parameter { .. } => Class::Parameter,
+            Self::Cursor(_) => Class::Cursor,
+            Self::SearchOff => Class::SearchOff,
+            Self::Unindexed { .. } => Class::Unindexed,
+            Self::TooManyRecords { .. } => Class::TooManyRecords,
             Self::NotFound { .. } | Self::NoRoute => Class::NotFound,
             Self::Method => Class::Method,
             Self::Full => Class::Full,
+            Self::Busy => Class::Busy,
             Self::Stopped => Class::Stopped,
+            Self::NoRoom => Class::NoRoom,
             Self::Unknown => Class::UnknownOutcome,
             Self::Starting => Class::Starting,
             Self::Panicked => Class::Bug,
@@ -244,9 +305,21 @@ impl ApiError {
     }
 }
 
-/// A message as it may be shown on a terminal: it can quote what a caller sent.
+/// What would be let in (RFC 6750, section 3).
+fn challenge(denied: Denied) -> HeaderValue {
+    let challenge = match denied {
+        Denied::Missing { needed } => format!("Bearer scope=\"{needed}\""),
+        Denied::Scope { needed } => format!("Bearer error=\"insufficient_scope\", scope=\"{needed}\""),
+        Denied::Unknown | Denied::Expired => "Bearer error=\"invalid_token\"".to_owned(),
+    };
+    HeaderValue::from_str(&challenge).expect("names of scopes are plain text")
+}
+
+/// A message as it may be shown on a terminal, for it can quote what a caller sent: without control characters, and those that
+/// reorder text.
 fn printable(message: &str) -> String {
-    let shown = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+    let reorders = |c| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+    let shown = |c: char| if c.is_control() || reorders(c) { char::REPLACEMENT_CHARACTER } else { c };
     message.chars().take(DETAIL_CHARS_MAX).map(shown).collect()
 }
 
@@ -273,25 +346,42 @@ fn refusal_class(refused: &Refused) -> Class {
     }
 }
 
+impl From<PageError> for ApiError {
+    fn from(error: PageError) -> Self {
+        match error {
+            PageError::Files(error) => Self::Unindexed { reason: error.to_string() },
+            PageError::Read(error) => Self::Read(error),
+            PageError::Unreadable(error) => Self::Read(ReadError::Entry { index: error.index }),
+            PageError::Panicked => Self::Panicked,
+        }
+    }
+}
+
+impl From<FollowError> for ApiError {
+    fn from(error: FollowError) -> Self {
+        match error {
+            FollowError::Files(error) => PageError::Files(error).into(),
+            FollowError::Read(error) => Self::Read(error),
+            FollowError::Unreadable(error) => PageError::Unreadable(error).into(),
+            FollowError::Page(error) => error.into(),
+            FollowError::Record { index, .. } => Self::Read(ReadError::Entry { index }),
+        }
+    }
+}
+
 impl From<EnvelopeError> for ApiError {
     fn from(error: EnvelopeError) -> Self {
         Self::Refused { reason: Box::new(error.into()), signed: None }
     }
 }
 
-impl From<SubmitError> for ApiError {
-    fn from(error: SubmitError) -> Self {
-        match error {
-            SubmitError::Full => Self::Full,
-            SubmitError::Closed => Self::Stopped,
-        }
-    }
-}
-
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        if let Self::Read(error) = &self {
-            error!(%error, "the log cannot read its own records");
+        // What went wrong inside is for the operator to know; callers are told what it means for them.
+        match &self {
+            Self::Read(error) => error!(%error, "the log cannot read its own records"),
+            Self::Unindexed { reason } => warn!(reason, "the search index cannot answer"),
+            _ => {}
         }
         let problem = self.problem();
         let status = self.class().status();
@@ -303,8 +393,11 @@ impl IntoResponse for ApiError {
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_S));
         }
-        if let Self::Quota(spent) = &self {
-            headers.insert(header::RETRY_AFTER, spent.wait_s.into());
+        if let Self::Denied(denied) = &self {
+            headers.insert(header::WWW_AUTHENTICATE, challenge(*denied));
+        }
+        if let Self::Quota(Spent { wait_s, .. }) | Self::TooFast { wait_s, .. } = &self {
+            headers.insert(header::RETRY_AFTER, (*wait_s).into());
         }
         response
     }

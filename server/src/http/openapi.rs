@@ -131,6 +131,22 @@ mod tests {
         assert_eq!(answered, classes.iter().map(|(code, ..)| *code).collect());
     }
 
+    /// Where an answer can be 401, a token can be shown, and nowhere else; the scheme is the one that there is.
+    #[test]
+    fn tokens_are_shown_where_they_are_asked_for() {
+        let document = read();
+        for (path, item) in members(&document["paths"]) {
+            for (_, operation) in members(item) {
+                let asks = operation["responses"].get("401").is_some();
+                let expected = serde_json::json!([{}, { "token": [] }]);
+                assert_eq!(operation.get("security"), asks.then_some(&expected), "{path}");
+            }
+        }
+        let schemes: Vec<_> =
+            members(&document["components"]["securitySchemes"]).map(|(name, _)| name).collect();
+        assert_eq!(schemes, ["token"]);
+    }
+
     /// References lead somewhere, and nothing is kept that none leads to.
     #[test]
     fn references_and_components_are_one_to_one() {
@@ -138,6 +154,7 @@ mod tests {
         let mut found = BTreeSet::new();
         references(&document, &mut found);
         let parts: Vec<_> = members(&document["components"])
+            .filter(|(kind, _)| *kind != "securitySchemes") // named, not referred to
             .flat_map(|(kind, parts)| {
                 members(parts).map(move |(name, _)| format!("#/components/{kind}/{name}"))
             })
@@ -173,6 +190,15 @@ mod tests {
         let checkpoint: SignedCheckpoint =
             content("/checkpoint", "get", "responses").as_str().unwrap().parse().unwrap();
         assert_eq!(proof.checkpoint().to_string(), checkpoint.to_string());
+
+        let found = content("/v1/receipts", "get", "responses");
+        let record = &found["records"][0];
+        assert_eq!(found["checkpoint"].as_str().unwrap(), checkpoint.to_string());
+        assert_eq!((&record["entry"], &record["leaf"]), (&appended["entry"], &appended["leaf"]));
+        let hashes = record["hashes"].as_array().unwrap().iter();
+        let hashes: Vec<_> = hashes.map(|hash| Hash::from_base64(hash.as_str().unwrap()).unwrap()).collect();
+        assert_eq!(hashes, proof.proof().hashes());
+        assert_eq!(content("/v1/receipts/{id}/history", "get", "responses")["records"][0], *record);
 
         let inclusion = content("/v1/proofs/inclusion", "get", "responses");
         assert_eq!(inclusion["leaf"], leaf.to_string());

@@ -14,11 +14,12 @@ use counterfoil_receipt::{
     Entry,
     bundle::{BUNDLE_MEDIA_TYPE, Bundle},
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{
     App,
+    access::Statements,
     error::ApiError,
     parameter::{Path, Query},
 };
@@ -55,7 +56,12 @@ pub async fn entries(State(app): State<Arc<App>>, Path(path): Path<String>) -> R
 }
 
 /// `GET /statement/<N>[.p/<W>]`: statement bundles. Not to be stored on the way: a statement can be erased.
-pub async fn statements(State(app): State<Arc<App>>, Path(path): Path<String>) -> Result<Response, ApiError> {
+pub async fn statements(
+    State(app): State<Arc<App>>,
+    statements: Statements,
+    Path(path): Path<String>,
+) -> Result<Response, ApiError> {
+    statements.required()?;
     let bytes = file(&app, &format!("statement/{path}")).await?;
     Ok(([(header::CONTENT_TYPE, BYTES), (header::CACHE_CONTROL, NO_STORE)], bytes).into_response())
 }
@@ -68,37 +74,54 @@ async fn file(app: &App, path: &str) -> Result<Bytes, ApiError> {
 }
 
 /// `GET /v1/receipts/{id}`: the bundle of a record, by its id or the first 32 hex digits of it.
-pub async fn by_id(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Response, ApiError> {
+pub async fn by_id(
+    State(app): State<Arc<App>>,
+    statements: Statements,
+    Path(id): Path<String>,
+) -> Result<Response, ApiError> {
     let view = app.view()?;
     let index = find_id(&app, &view, &id).await?;
-    bundle_at(&app, &view, index).await
+    bundle_at(&app, &view, index, statements).await
 }
 
 /// `GET /v1/entries/{index}`: the bundle of the record at an index.
-pub async fn by_index(State(app): State<Arc<App>>, Path(index): Path<String>) -> Result<Response, ApiError> {
+pub async fn by_index(
+    State(app): State<Arc<App>>,
+    statements: Statements,
+    Path(index): Path<String>,
+) -> Result<Response, ApiError> {
     let view = app.view()?;
     let index = parse_index("index", &index)?;
-    bundle_at(&app, &view, index).await
+    bundle_at(&app, &view, index, statements).await
 }
 
 /// `GET /v1/leaves/{leaf}`: the bundle of the record with a leaf hash.
-pub async fn by_leaf(State(app): State<Arc<App>>, Path(leaf): Path<String>) -> Result<Response, ApiError> {
+pub async fn by_leaf(
+    State(app): State<Arc<App>>,
+    statements: Statements,
+    Path(leaf): Path<String>,
+) -> Result<Response, ApiError> {
     let view = app.view()?;
     let index = find_leaf(&app, &view, &leaf).await?;
-    bundle_at(&app, &view, index).await
+    bundle_at(&app, &view, index, statements).await
 }
 
-async fn bundle_at(app: &App, view: &View, index: LeafIndex) -> Result<Response, ApiError> {
-    let body = bundle_of(app, view, index).await?.to_json();
+async fn bundle_at(
+    app: &App,
+    view: &View,
+    index: LeafIndex,
+    statements: Statements,
+) -> Result<Response, ApiError> {
+    let body = statements.within(bundle_of(app, view, index).await?).to_json();
     let content_type = HeaderValue::from_static(BUNDLE_MEDIA_TYPE);
     Ok(([(header::CONTENT_TYPE, content_type), (header::CACHE_CONTROL, NO_STORE)], body).into_response())
 }
 
-/// The bundle of a record, under the published checkpoint.
+/// The bundle of a record, under the published checkpoint; with its statement, whoever may see it.
 pub(super) async fn bundle_of(app: &App, view: &View, index: LeafIndex) -> Result<Bundle, ApiError> {
     let not_found = || ApiError::NotFound { what: format!("entry {index}") };
     let item = app.log.item(view, index).await?.ok_or_else(not_found)?;
-    let proof = app.log.inclusion(view, index, view.head().size).await?;
+    let (_, proof) = app.log.inclusion(view, index, view.head().size).await?;
     let proof = TlogProof::new(proof, view.checkpoint.clone()).expect("a proof for the view's size");
     let entry = Entry::parse(&item.entry).map_err(|_| ReadError::Entry { index })?;
     let statement = (!item.statement.is_empty()).then(|| item.statement.to_vec());
@@ -113,6 +136,16 @@ pub struct InclusionQuery {
     id: Option<String>,
     leaf: Option<String>,
     size: Option<String>,
+}
+
+/// The proof of a leaf.
+#[derive(Serialize)]
+struct InclusionAnswer {
+    index: u64,
+    leaf: String,
+    size: u64,
+    root: String,
+    hashes: Vec<String>,
 }
 
 /// `GET /v1/proofs/inclusion?index=|id=|leaf=[&size=]`.
@@ -137,17 +170,15 @@ pub async fn inclusion(
     if index.get() >= size.get() {
         return Err(ApiError::NotFound { what: format!("entry {index} in a tree of size {size}") });
     }
-    let item = app.log.item(&view, index).await?.ok_or(ReadError::Entry { index })?;
-    let proof = app.log.inclusion(&view, index, size).await?;
-    let root = app.log.tiles.root_at(&view.edge.frontier, size).await?;
-    let body = json!({
-        "index": index.get(),
-        "leaf": Hash::leaf(&item.entry).to_string(),
-        "size": size.get(),
-        "root": root.to_string(),
-        "hashes": base64_all(proof.hashes()),
-    });
-    Ok(proof_answer(&body))
+    let (leaf, proof) = app.log.inclusion(&view, index, size).await?;
+    let root = app.log.root_at(&view, size).await?;
+    Ok(proof_answer(&InclusionAnswer {
+        index: index.get(),
+        leaf: leaf.to_string(),
+        size: size.get(),
+        root: root.to_string(),
+        hashes: base64_all(proof.hashes()),
+    }))
 }
 
 /// Between which two trees.
@@ -173,7 +204,7 @@ pub async fn consistency(
     Ok(proof_answer(&body))
 }
 
-fn proof_answer(body: &serde_json::Value) -> Response {
+fn proof_answer(body: &impl Serialize) -> Response {
     (StatusCode::OK, [(header::CACHE_CONTROL, NO_STORE)], axum::Json(body)).into_response()
 }
 
@@ -181,7 +212,7 @@ fn base64_all(hashes: &[Hash]) -> Vec<String> {
     hashes.iter().map(|hash| hash.to_base64()).collect()
 }
 
-fn number(name: &'static str, text: &str) -> Result<u64, ApiError> {
+pub(super) fn number(name: &'static str, text: &str) -> Result<u64, ApiError> {
     let parsed = text.parse().ok().filter(|number: &u64| number.to_string() == text);
     parsed.ok_or_else(|| ApiError::Parameter { name, reason: "a decimal number is due".to_owned() })
 }
@@ -196,7 +227,7 @@ fn published_size(view: &View, name: &'static str, text: &str) -> Result<TreeSiz
     size.ok_or_else(|| ApiError::NotFound { what: format!("a tree of size {text}") })
 }
 
-async fn find_id(app: &App, view: &View, id: &str) -> Result<LeafIndex, ApiError> {
+pub(super) async fn find_id(app: &App, view: &View, id: &str) -> Result<LeafIndex, ApiError> {
     let malformed = || ApiError::Parameter {
         name: "id",
         reason: format!("{ID_DIGITS_MIN} to 64 lower-case hex digits are due, an even number"),

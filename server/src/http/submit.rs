@@ -11,21 +11,25 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use bytes::BytesMut;
 use counterfoil_merkle::{Hash, LeafIndex, tlogproof::TlogProof};
 use counterfoil_receipt::{
     Entry, Envelope, Id, Kind, Statement, Timestamp, VerifiedEnvelope, admission::Admitted,
     envelope::ENVELOPE_BYTES_MAX,
 };
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http_body_util::{BodyExt as _, Limited};
 use serde::Serialize;
 use tokio::sync::oneshot;
+use tracing::debug;
 
 use super::{
     App,
     error::{ApiError, RETRY_AFTER_S},
     prefer::{PREFERENCE_APPLIED, RESPOND_ASYNC, respond_async},
+    room::Held,
 };
 use crate::{
+    network::Source,
     queue::{Outcome, Submission},
     tiles::{Edge, ReadError},
 };
@@ -80,9 +84,10 @@ impl Patience {
 /// durable and not published yet.
 pub async fn one(State(app): State<Arc<App>>, request: Request) -> Result<Response, ApiError> {
     let patience = Patience::of(&app, request.headers());
-    let body = body(request, ENVELOPE_BYTES_MAX).await?;
+    let source = app.source(&request);
+    let (body, _held) = body(&app, request, source, ENVELOPE_BYTES_MAX).await?;
     let (submission, outcome) = admit(&app, &body).await?;
-    app.log.queue.submit(vec![submission])?;
+    app.submit(vec![submission])?;
     let (status, appended) = answer(&app, outcome, patience.until()).await?;
     if appended.proof.is_some() {
         return Ok((status, axum::Json(appended)).into_response());
@@ -98,11 +103,13 @@ pub async fn one(State(app): State<Arc<App>>, request: Request) -> Result<Respon
 /// not published yet, else 200.
 pub async fn batch(State(app): State<Arc<App>>, request: Request) -> Result<Response, ApiError> {
     let patience = Patience::of(&app, request.headers());
-    let body = body(request, app.limits.batch_bytes_max).await?;
+    let source = app.source(&request);
+    let (body, _held) = body(&app, request, source, app.limits.batch_bytes_max).await?;
     let lines: Vec<_> = body.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()).collect();
     if lines.len() > app.limits.batch_lines_max {
         return Err(ApiError::TooManyLines { limit: app.limits.batch_lines_max });
     }
+    app.count_more(source, lines.len().saturating_sub(1));
     let mut outcomes = Vec::with_capacity(lines.len());
     let mut submissions = Vec::with_capacity(lines.len());
     for line in lines {
@@ -111,7 +118,7 @@ pub async fn batch(State(app): State<Arc<App>>, request: Request) -> Result<Resp
             outcome
         }));
     }
-    app.log.queue.submit(submissions)?;
+    app.submit(submissions)?;
     let (mut answers, mut published, until) = (Vec::new(), true, patience.until());
     for outcome in outcomes {
         let line = match outcome {
@@ -139,25 +146,61 @@ pub async fn batch(State(app): State<Arc<App>>, request: Request) -> Result<Resp
     Ok(response)
 }
 
-/// The whole body, if it is not too large and comes in time.
-async fn body(request: Request, limit: usize) -> Result<Bytes, ApiError> {
+/// The whole body, if its sender may append and is not too fast, it is not too large and comes in time; and what it stands
+/// for in memory.
+async fn body(
+    app: &App,
+    request: Request,
+    source: Option<Source>,
+    limit: usize,
+) -> Result<(Bytes, Held), ApiError> {
+    let allowed = app.access.append(request.headers(), app.now()?);
     let stated =
         request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     let mut body = request.into_body();
-    if let Some(length) = stated.filter(|length: &usize| *length > limit) {
-        if length <= DRAINED_BYTES_MAX {
+    let refused = match allowed.map_err(ApiError::from).and_then(|()| app.count(source)) {
+        Ok(()) => stated.filter(|length: &usize| *length > limit).map(|_| ApiError::TooLarge { limit }),
+        Err(error) => Some(error),
+    };
+    if let Some(error) = refused {
+        if stated.is_none_or(|length| length <= DRAINED_BYTES_MAX) {
             drain(body).await;
         }
-        return Err(ApiError::TooLarge { limit });
+        return Err(error);
     }
-    match Limited::new(&mut body, limit).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => {
+    match collect(app, &mut body, limit).await {
+        Err(error @ (ApiError::TooLarge { .. } | ApiError::Busy)) => {
             drain(body).await;
-            Err(ApiError::TooLarge { limit })
+            Err(error)
         }
-        Err(error) => Err(ApiError::Body { reason: error.to_string() }),
+        collected => collected,
     }
+}
+
+/// What comes, whole.
+async fn collect(app: &App, body: &mut Body, limit: usize) -> Result<(Bytes, Held), ApiError> {
+    let (mut collected, mut held) = (BytesMut::new(), Held::default());
+    let mut first = Bytes::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| {
+            debug!(%error, "a body did not come");
+            ApiError::Body
+        })?;
+        let Ok(part) = frame.into_data() else { continue };
+        let length = first.len() + collected.len() + part.len();
+        if length > limit {
+            return Err(ApiError::TooLarge { limit });
+        }
+        // It is copied together once it has several parts: then there is twice as much of it for a moment.
+        app.room.hold(&mut held, length)?;
+        if first.is_empty() && collected.is_empty() {
+            first = part;
+            continue;
+        }
+        collected.extend_from_slice(&std::mem::take(&mut first));
+        collected.extend_from_slice(&part);
+    }
+    Ok((if collected.is_empty() { first } else { collected.freeze() }, held))
 }
 
 /// Reads on without keeping anything: a connection with an unread body cannot be used again.
@@ -186,11 +229,17 @@ async fn admit(app: &App, envelope: &[u8]) -> Result<(Submission, oneshot::Recei
     Ok((Submission { admitted: admitted.into(), reply }, outcome))
 }
 
-/// Counts a record against the quota of its key, unless the log has it already.
+/// Counts a record against what its key may append, unless the log has it already.
 async fn spend(app: &App, envelope: &VerifiedEnvelope, kind: Kind, now: Timestamp) -> Result<(), ApiError> {
-    if kind == Kind::Receipt || app.log.has(envelope.id()).await? {
+    let is_free = kind == Kind::Receipt && !app.issuer_rates.is_limited();
+    if is_free || app.log.has(envelope.id()).await? {
         return Ok(());
     }
+    app.count_issuer(envelope.key())?;
+    if kind == Kind::Receipt {
+        return Ok(());
+    }
+    app.quotas.recall(&app.log, now).await?;
     let registered = app.log.admission.is_registered(envelope.key());
     Ok(app.quotas.spend(envelope.key(), kind, registered, now)?)
 }
@@ -213,6 +262,7 @@ async fn answer(
             Ok((StatusCode::CREATED, appended(leaf.index, leaf.id, leaf.hash, entry, proof)))
         }
         Outcome::Refused { id, refused } => Err(app.refuse(id, *refused)),
+        Outcome::NoRoom => Err(ApiError::NoRoom),
         Outcome::Known { index, edge } => Ok((StatusCode::OK, known(app, index, &edge, until).await?)),
     }
 }
@@ -232,7 +282,7 @@ fn appended(index: LeafIndex, id: Id, leaf: Hash, entry: String, proof: Option<S
 /// Proof that the published tree has a committed entry, once it is published; `None` if that takes too long.
 async fn proof(app: &App, index: LeafIndex, until: Instant) -> Result<Option<String>, ApiError> {
     let Some(view) = app.log.published(index, until).await else { return Ok(None) };
-    let proof = app.log.inclusion(&view, index, view.head().size).await?;
+    let (_, proof) = app.log.inclusion(&view, index, view.head().size).await?;
     Ok(Some(TlogProof::print(&proof, &view.text)))
 }
 
