@@ -40,8 +40,10 @@ use counterfoil_server::{
     log::{Log, Status},
     metrics::Metrics,
     objects::Objects,
+    pace::Pace,
     publish::{Publisher, heads::Heads, shown::EvidencePlace},
     queue::{Outcome, Submission},
+    room::Room,
     rules::WantedRules,
     sequencer::Admitted,
 };
@@ -102,6 +104,7 @@ fn start(directory: &Path) -> (Arc<Log>, JoinHandle<bool>) {
         mode: AdmissionMode::Open,
         registrars: Vec::new(),
         listen: None,
+        store: None,
     };
     let made = init(&new, wall_now().unwrap()).unwrap();
     let config = Config::read(&made.config).unwrap();
@@ -123,8 +126,10 @@ fn start(directory: &Path) -> (Arc<Log>, JoinHandle<bool>) {
         evidence: EvidencePlace::beside(&config.data),
         clock: Clock::start().unwrap(),
         clock_gap_max: Duration::MAX,
+        room: Room::new(0),
         rules: Arc::new(rules.unwrap()),
         metrics: Arc::new(Metrics::new()),
+        pace: Pace::default(),
     };
     let driver = thread::Builder::new().name("sequence".into()).spawn(move || driver.run()).unwrap();
     while log.status() != Status::Writing {
@@ -209,6 +214,7 @@ fn finish(waiting: &mut VecDeque<oneshot::Receiver<Outcome>>) -> u64 {
         match answer.blocking_recv().unwrap() {
             Outcome::Appended { batch, position } => last = batch.leaves[position].index.size_through().get(),
             Outcome::Known { index, .. } => panic!("{index} was there before"),
+            Outcome::NoRoom => panic!("there is no floor"),
             Outcome::Refused { id, .. } => panic!("{id} is refused"),
         }
     }

@@ -132,7 +132,8 @@ impl Admission {
         state.as_ref()?.ledger.rules().cloned()
     }
 
-    fn edge(&self) -> Option<Arc<Edge>> {
+    /// The edge of all that is committed. None before the log is recovered.
+    pub fn edge(&self) -> Option<Arc<Edge>> {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
         Some(Arc::clone(&state.as_ref()?.edge))
     }

@@ -37,7 +37,7 @@ impl fmt::Display for Plan {
 
 /// Reads store and guard and says what taking over would trust. Nothing is written.
 pub fn examine(config: &Config, now: Timestamp) -> Result<Plan, AdoptError> {
-    let objects = Arc::new(Objects::open(&config.data)?);
+    let objects = Arc::new(Objects::of(config)?);
     let loaded = load(&objects)?;
     let guard = match Guard::open(&config.guard) {
         Ok(guard) => Some(guard.mark().clone()),
@@ -68,7 +68,7 @@ pub fn adopt(config: &Config, plan: &Plan) -> Result<(), AdoptError> {
 
 /// Sets aside the newest commit, if the log stopped before it told anybody of it.
 pub fn set_aside(config: &Config, number: u64) -> Result<String, AdoptError> {
-    let objects = Objects::open(&config.data)?;
+    let objects = Objects::of(config)?;
     if objects.get(&never_told_name(number))?.is_none() {
         return Err(AdoptError::Told { number });
     }

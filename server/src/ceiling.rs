@@ -75,7 +75,7 @@ pub fn run(listen: SocketAddr, size: TreeSize, ready: impl FnOnce(SocketAddr, &s
             // Without a handler for it, an interrupt ends the process, which is as well.
             let _ = ctrl_c().await;
         };
-        serve(listener, router(fixed), &limits, stop).await;
+        serve(listener, router(fixed), &limits, &[], None, stop).await;
         Ok(())
     })
 }

@@ -10,6 +10,7 @@ pub const AHEAD_MAX: Duration = Duration::from_secs(5);
 /// A wall clock that notices when it was set forward.
 #[derive(Debug)]
 pub struct Clock {
+    read: fn() -> Result<Timestamp, ClockError>,
     wall: Timestamp,
     monotonic: Instant,
 }
@@ -17,12 +18,17 @@ pub struct Clock {
 impl Clock {
     /// Starts from what the wall clock says now.
     pub fn start() -> Result<Self, ClockError> {
-        Ok(Self { wall: wall_now()?, monotonic: Instant::now() })
+        Self::start_from(wall_now)
+    }
+
+    /// As [`Clock::start`], from a wall clock of one's own.
+    pub fn start_from(read: fn() -> Result<Timestamp, ClockError>) -> Result<Self, ClockError> {
+        Ok(Self { read, wall: read()?, monotonic: Instant::now() })
     }
 
     /// What the wall clock says, unless it ran ahead.
     pub fn now(&self) -> Result<Timestamp, ClockError> {
-        check(self.wall, self.monotonic.elapsed(), wall_now()?)
+        check(self.wall, self.monotonic.elapsed(), (self.read)()?)
     }
 }
 

@@ -5,7 +5,6 @@ use std::{
     fs::{self, File},
     io,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use counterfoil_merkle::{
@@ -21,7 +20,10 @@ use zeroize::Zeroizing;
 
 use crate::{
     commit::NO_DIGEST,
-    config::{AdmissionConfig, AdmissionMode, Config, ConfigError, DEFAULT_PORT, Limits},
+    config::{
+        AdmissionConfig, AdmissionMode, Config, ConfigError, DEFAULT_PORT, Limits, RatesConfig, ScrubConfig,
+        SearchConfig, StoreConfig, TokensConfig,
+    },
     guard::{Guard, GuardError, Mark},
     keyfile::{self, KeyFileError},
     objects::{Created, Objects, StoreError, commit_name},
@@ -45,6 +47,8 @@ pub struct NewLog {
     pub mode: AdmissionMode,
     /// Who registers others. With none, a log with registered keys gets a registrar's key of its own.
     pub registrars: Vec<PublicKey>,
+    /// Where the log itself goes, if not into a data directory.
+    pub store: Option<StoreConfig>,
     /// Where it will listen.
     pub listen: Option<std::net::SocketAddr>,
 }
@@ -96,7 +100,11 @@ pub fn init(new: &NewLog, now: Timestamp) -> Result<MadeLog, InitError> {
     let admission =
         AdmissionConfig { mode: new.mode, registrars: registrars.iter().map(ToString::to_string).collect() };
 
-    let head = log_rules(&new.directory.join("data"), &origin, &admission, &operator, now)?;
+    let objects = match &new.store {
+        Some(store) => empty_store(store)?,
+        None => Objects::init(&new.directory.join("data"))?,
+    };
+    let head = log_rules(&objects, &origin, &admission, &operator, now)?;
     Guard::create(&new.guard, Mark { origin: origin.to_string(), commit: 1, head, time: now })?;
     let policy = policy::log_alone(log.public(), clock.public());
     write(&new.directory.join(POLICY_FILE), &policy)?;
@@ -109,10 +117,18 @@ pub fn init(new: &NewLog, now: Timestamp) -> Result<MadeLog, InitError> {
         operator_key_file: Some("keys/operator.pem".into()),
         data: "data".into(),
         index: "index".into(),
+        search: SearchConfig::default(),
+        scrub: ScrubConfig::default(),
         guard: relative_guard(new).map_err(io)?,
         listen: new.listen.unwrap_or_else(|| ([127, 0, 0, 1], DEFAULT_PORT).into()),
         admission,
         limits: Limits::default(),
+        rates: RatesConfig::default(),
+        admin: None,
+        proxies: Vec::new(),
+        tls: None,
+        tokens: TokensConfig::default(),
+        store: new.store.clone(),
         witnesses: None,
     };
     let config_file = new.directory.join(CONFIG_FILE);
@@ -152,9 +168,19 @@ fn relative_guard(new: &NewLog) -> io::Result<PathBuf> {
     }
 }
 
+/// A store without a log in it.
+fn empty_store(store: &StoreConfig) -> Result<Objects, InitError> {
+    let objects = Objects::remote(store)?;
+    if objects.commit_numbers()?.is_empty() {
+        Ok(objects)
+    } else {
+        Err(StoreError::HasLog { url: store.url.clone() }.into())
+    }
+}
+
 /// Commits the first record: the rules, signed by the operator.
 fn log_rules(
-    data: &Path,
+    objects: &Objects,
     origin: &Origin,
     admission: &AdmissionConfig,
     operator: &SigningKey,
@@ -167,10 +193,9 @@ fn log_rules(
     random(&mut nonce);
     let sequencer = Sequencer::new(Frontier::new(), 0, NO_DIGEST, now);
     let sealed = sequencer.seal(now, nonce, vec![admitted]).expect("an empty log has room");
-    let objects = Arc::new(Objects::init(data)?);
     match objects.create(&commit_name(sealed.header.number), sealed.record)? {
         Created::Made => Ok(sealed.header.new),
-        Created::Found => Err(InitError::NotEmpty { path: data.to_owned() }),
+        Created::Found => Err(StoreError::Differs { name: commit_name(sealed.header.number) }.into()),
     }
 }
 

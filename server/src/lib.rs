@@ -6,6 +6,7 @@
 
 pub mod admission;
 pub mod adopt;
+pub mod backup;
 pub mod batch;
 pub mod ceiling;
 pub mod cli;
@@ -13,7 +14,9 @@ pub mod clock;
 pub mod commit;
 pub mod config;
 pub mod cpus;
+mod descriptors;
 pub mod driver;
+pub mod erase;
 pub mod fsck;
 pub mod guard;
 pub mod http;
@@ -23,18 +26,30 @@ pub mod keyfile;
 pub mod keys;
 pub mod log;
 pub mod metrics;
+pub mod network;
 pub mod objects;
+pub mod order;
+pub mod pace;
 pub mod publish;
 pub mod queue;
 pub mod quota;
+pub mod rates;
 pub mod recover;
+pub mod rehash;
+pub mod repair;
+pub mod room;
 pub mod rules;
 pub mod run;
+pub mod scrub;
+pub mod search;
+pub mod secrets;
 pub mod sequencer;
 pub mod settle;
+pub mod steps;
 pub mod stop;
 #[cfg(test)]
 mod testing;
 pub mod tiles;
+pub mod tokens;
 
 pub use cli::main;

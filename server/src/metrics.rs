@@ -17,6 +17,7 @@ use prometheus_client::{
     },
     registry::Registry,
 };
+use tracing::warn;
 
 use crate::log::{Log, Status};
 
@@ -30,9 +31,11 @@ pub struct Metrics {
     publish_seconds: Histogram,
     tree_size: Gauge,
     committed_size: Gauge,
+    searchable_size: Gauge,
     checkpoint_age_seconds: Gauge,
     queue_depth: Gauge,
     writing: Gauge,
+    free_bytes: Gauge,
     witness_size: Family<WitnessName, Gauge>,
     witness_failures: Family<WitnessFailure, Counter>,
     witness_age_seconds: Family<WitnessName, Gauge>,
@@ -40,6 +43,10 @@ pub struct Metrics {
     cosigned_s: Mutex<BTreeMap<String, u64>>,
     quorum_missing_seconds: Gauge,
     quorum_missing_since: Mutex<Option<Instant>>,
+    scrub_position: Gauge,
+    scrub_passes: Counter,
+    scrub_passed_time_seconds: Gauge,
+    scrub_damaged: Gauge,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -77,15 +84,21 @@ impl Metrics {
             publish_seconds: latency(),
             tree_size: Gauge::default(),
             committed_size: Gauge::default(),
+            searchable_size: Gauge::default(),
             checkpoint_age_seconds: Gauge::default(),
             queue_depth: Gauge::default(),
             writing: Gauge::default(),
+            free_bytes: Gauge::default(),
             witness_size: Family::default(),
             witness_failures: Family::default(),
             witness_age_seconds: Family::default(),
             cosigned_s: Mutex::default(),
             quorum_missing_seconds: Gauge::default(),
             quorum_missing_since: Mutex::default(),
+            scrub_position: Gauge::default(),
+            scrub_passes: Counter::default(),
+            scrub_passed_time_seconds: Gauge::default(),
+            scrub_damaged: Gauge::default(),
         };
         metrics.register();
         metrics
@@ -113,13 +126,20 @@ impl Metrics {
             self.committed_size.clone(),
         );
         r.register(
+            "searchable_size",
+            "Entries that the search index is complete for",
+            self.searchable_size.clone(),
+        );
+        r.register(
             "checkpoint_age_seconds",
             "Seconds since the time that the published checkpoint attests",
             self.checkpoint_age_seconds.clone(),
         );
         r.register("queue_depth", "Receipts that wait for the sequencer", self.queue_depth.clone());
         r.register("writing", "1 while the log takes receipts", self.writing.clone());
+        r.register("free_bytes", "Bytes free where the data directory is", self.free_bytes.clone());
         self.register_witnesses(&mut r);
+        self.register_scrubber(&mut r);
     }
 
     fn register_witnesses(&self, r: &mut Registry) {
@@ -141,6 +161,45 @@ impl Metrics {
         );
     }
 
+    fn register_scrubber(&self, r: &mut Registry) {
+        r.register(
+            "scrub_position",
+            "Entries that the scrubber has read again in its present or last pass",
+            self.scrub_position.clone(),
+        );
+        r.register(
+            "scrub_passes",
+            "Times that the whole stored log was read again since the start",
+            self.scrub_passes.clone(),
+        );
+        r.register(
+            "scrub_passed_time_seconds",
+            "When the last such pass ended, in seconds since 1970; 0 before the first",
+            self.scrub_passed_time_seconds.clone(),
+        );
+        r.register(
+            "scrub_damaged",
+            "1 once the stored log was found damaged: then nothing is appended",
+            self.scrub_damaged.clone(),
+        );
+    }
+
+    /// The scrubber has read so many entries of its present pass.
+    pub fn scrubbed(&self, entries: u64) {
+        self.scrub_position.set(i64::try_from(entries).unwrap_or(i64::MAX));
+    }
+
+    /// The scrubber has read the whole log.
+    pub fn passed(&self, now: Timestamp) {
+        self.scrub_passes.inc();
+        self.scrub_passed_time_seconds.set(i64::try_from(now.seconds()).unwrap_or(i64::MAX));
+    }
+
+    /// The stored log is damaged.
+    pub fn damaged(&self) {
+        self.scrub_damaged.set(1);
+    }
+
     /// A receipt was acknowledged as new.
     pub fn appended(&self) {
         self.appends.inc();
@@ -156,6 +215,11 @@ impl Metrics {
         self.batch_leaves.observe(f64::from(u32::try_from(leaves).unwrap_or(u32::MAX)));
         self.committed_size.set(i64::try_from(size).unwrap_or(i64::MAX));
         self.commit_seconds.observe(elapsed.as_secs_f64());
+    }
+
+    /// The search index is complete for that many entries.
+    pub fn searchable(&self, size: u64) {
+        self.searchable_size.set(i64::try_from(size).unwrap_or(i64::MAX));
     }
 
     /// A head was published.
@@ -197,6 +261,12 @@ impl Metrics {
         self.quorum_missing_seconds.set(number(missing.map_or(0, |since| since.elapsed().as_secs())));
         self.queue_depth.set(number(log.queue.depth() as u64));
         self.writing.set(i64::from(log.status() == Status::Writing));
+        match log.tiles.objects().free_bytes() {
+            Ok(free) => {
+                self.free_bytes.set(number(free.unwrap_or(u64::MAX)));
+            }
+            Err(error) => warn!(%error, "the free space cannot be told"),
+        }
         let mut out = String::new();
         let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
         text::encode(&mut out, &registry).expect("writing into memory");

@@ -2,6 +2,7 @@
 
 use std::{
     fs, io,
+    net::SocketAddr,
     path::PathBuf,
     sync::{Arc, Mutex},
     thread,
@@ -12,21 +13,27 @@ use counterfoil_receipt::statement::Origin;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
+    sync::watch,
 };
 use tracing::{error, info, warn};
 
 use crate::{
     admission::Refusals,
     clock::{Clock, ClockError},
-    config::{Config, ConfigError},
+    config::{Config, ConfigError, Limits},
     driver::Driver,
     guard::{Guard, GuardError},
-    http::{self, App, serve::serve},
+    http::{
+        self, App, Part,
+        serve::serve,
+        surface::{Surface, SurfaceError},
+    },
     index::runs::Runs,
     keyfile::{self, KeyFileError},
     log::{Log, Status},
     metrics::Metrics,
     objects::{Objects, StoreError},
+    pace::Pace,
     publish::{
         Identity, PublishError, Publisher,
         ask::Reach,
@@ -36,16 +43,80 @@ use crate::{
         panel::{Panel, PanelError},
         shown::EvidencePlace,
     },
+    room::Room,
     rules::WantedRules,
+    scrub::Scrubber,
+    search::follow::{Follower, Indexed},
 };
 
-/// Runs a log until a signal says stop. `ready` is called with the bound address once connections are taken.
-pub fn run(
-    config: &Config,
-    confirm_clock: bool,
-    ready: impl FnOnce(std::net::SocketAddr),
-) -> Result<(), RunError> {
-    let objects = Arc::new(Objects::open(&config.data)?);
+/// Connections that operators may have open.
+const ADMIN_CONNECTIONS_MAX: usize = 64;
+
+/// A log whose threads run: it is being found again, and then written to. Nobody serves it.
+pub struct Started {
+    /// The log.
+    pub log: Arc<Log>,
+    metrics: Arc<Metrics>,
+    rules: Arc<WantedRules>,
+    /// Signs refusals, if there is a key to sign them with, until [`Started::app`] takes it.
+    pub refusals: Option<Refusals>,
+    /// Its name.
+    pub origin: Origin,
+    /// What is found, if this log keeps a search index.
+    indexed: Option<Arc<Indexed>>,
+    follower: Option<Follower>,
+    scrubber: Option<Scrubber>,
+    driver: Option<thread::JoinHandle<bool>>,
+}
+
+impl Started {
+    /// What answers requests to it.
+    pub fn app(&mut self, config: &Config, surface: &Surface) -> Arc<App> {
+        let (log, metrics) = (Arc::clone(&self.log), Arc::clone(&self.metrics));
+        let (refusals, indexed) = (self.refusals.take(), self.indexed.clone());
+        Arc::new(App::new(log, metrics, config, Arc::clone(&surface.access), refusals, indexed))
+    }
+
+    /// Ends it in order: what waits is still sequenced, and all that is due is settled. Whether that could be done.
+    pub fn stop(self) -> bool {
+        self.log.queue.shut_down();
+        if let Some(follower) = self.follower {
+            follower.finish();
+        }
+        if let Some(scrubber) = self.scrubber {
+            scrubber.finish();
+        }
+        let in_order = self.driver.is_none_or(|driver| driver.join().unwrap_or(false));
+        self.log.close_index();
+        in_order
+    }
+}
+
+/// Where connections are taken.
+#[derive(Clone, Copy, Debug)]
+pub struct Bound {
+    /// From everybody.
+    pub public: SocketAddr,
+    /// From operators, if they have an address of their own.
+    pub admin: Option<SocketAddr>,
+}
+
+/// Runs a log until a signal says stop. `ready` is called with the bound addresses once connections are taken.
+pub fn run(config: &Config, confirm_clock: bool, ready: impl FnOnce(Bound)) -> Result<(), RunError> {
+    let surface = Arc::new(Surface::read(config)?);
+    let mut started = start(config, confirm_clock)?;
+    let app = started.app(config, &surface);
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(RunError::Thread)?;
+    let served = runtime.block_on(listen(config, app, Arc::clone(&started.rules), surface, ready));
+    let in_order = started.stop();
+    served?;
+    if in_order { Ok(()) } else { Err(RunError::Stopped) }
+}
+
+/// Starts a log's threads. Where its guard cannot be used, what is published can still be read, and nothing is written.
+pub fn start(config: &Config, confirm_clock: bool) -> Result<Started, RunError> {
+    let objects = Arc::new(Objects::of(config)?);
     let publisher = Publisher::new(
         keyfile::read_signer(&config.log_key_file)?,
         keyfile::read_signer(&config.clock_key_file)?,
@@ -55,7 +126,7 @@ pub fn run(
     let origin: Origin = config.log_vkey()?.name().as_str().parse().map_err(|_| RunError::Origin)?;
     let operator = config.operator_key_file.as_deref().map(keyfile::read_operator).transpose()?;
     let rules = Arc::new(WantedRules::new(origin.clone(), operator.clone(), &config.admission)?);
-    let refusals = operator.map(|key| Refusals { log: origin, key });
+    let refusals = operator.map(|key| Refusals { log: origin.clone(), key });
     if refusals.is_none() {
         warn!("no operator_key_file: refusals are not signed");
     }
@@ -78,7 +149,9 @@ pub fn run(
                     }
                 };
                 let evidence = EvidencePlace::beside(&config.data);
-                let driver = Driver { log, guard, heads, evidence, clock, clock_gap_max, rules, metrics };
+                let (pace, room) = (Pace::default(), Room::new(config.limits.free_bytes_min));
+                let driver =
+                    Driver { log, guard, heads, evidence, clock, clock_gap_max, room, rules, metrics, pace };
                 let thread = thread::Builder::new().name("sequence".into());
                 Some(thread.spawn(move || driver.run()).map_err(RunError::Thread)?)
             }
@@ -94,15 +167,17 @@ pub fn run(
             }
         }
     };
-    let app = Arc::new(App::new(Arc::clone(&log), metrics, config, refusals));
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(RunError::Thread)?;
-    let served = runtime.block_on(listen(config, app, rules, ready));
-    log.queue.shut_down();
-    let in_order = driver.is_none_or(|driver| driver.join().unwrap_or(false));
-    log.close_index();
-    served?;
-    if in_order { Ok(()) } else { Err(RunError::Stopped) }
+    let indexed = config.search.enabled.then(Arc::<Indexed>::default);
+    let follower = match &indexed {
+        Some(indexed) => {
+            let (log, indexed, metrics) = (Arc::clone(&log), Arc::clone(indexed), Arc::clone(&metrics));
+            Some(Follower::start(log, indexed, &config.search, metrics).map_err(RunError::Thread)?)
+        }
+        None => None,
+    };
+    let scrubber =
+        Scrubber::start(Arc::clone(&log), &config.scrub, Arc::clone(&metrics)).map_err(RunError::Thread)?;
+    Ok(Started { log, metrics, rules, refusals, origin, indexed, follower, scrubber, driver })
 }
 
 /// How the log publishes with witnesses, if its policy names any.
@@ -158,40 +233,80 @@ async fn listen(
     config: &Config,
     app: Arc<App>,
     rules: Arc<WantedRules>,
-    ready: impl FnOnce(std::net::SocketAddr),
+    surface: Arc<Surface>,
+    ready: impl FnOnce(Bound),
 ) -> Result<(), RunError> {
-    let bind = |source| RunError::Listen { address: config.listen, source };
-    let listener = TcpListener::bind(config.listen).await.map_err(bind)?;
-    let address = listener.local_addr().map_err(bind)?;
+    let (listener, address) = bind(config.listen).await?;
+    let admin = match config.admin {
+        Some(admin) => Some(bind(admin).await?),
+        None => None,
+    };
     let mut terminate = signal(SignalKind::terminate()).map_err(RunError::Thread)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::Thread)?;
     let mut hang_up = signal(SignalKind::hangup()).map_err(RunError::Thread)?;
     let reloads = {
-        let (log, path) = (Arc::clone(&app.log), config.path.clone());
+        let (log, surface, path) = (Arc::clone(&app.log), Arc::clone(&surface), config.path.clone());
         tokio::spawn(async move {
             while hang_up.recv().await.is_some() {
-                match Config::read(&path).and_then(|config| rules.set(&config.admission)) {
+                let config = match Config::read(&path) {
+                    Ok(config) => config,
+                    Err(error) => {
+                        warn!(%error, "the configuration was not read again; the rules stay, and all else");
+                        continue;
+                    }
+                };
+                match rules.set(&config.admission) {
                     Ok(()) => {
                         info!("who may append was read again");
                         log.queue.interrupt();
                     }
                     Err(error) => warn!(%error, "who may append was not read again; the rules stay"),
                 }
+                surface.read_again(&config);
             }
         })
     };
-    ready(address);
+    let bound = Bound { public: address, admin: admin.as_ref().map(|(_, address)| *address) };
+    ready(bound);
     info!(%address, "listening");
+    let (stopping, stopped) = watch::channel(());
     let stop = async {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
         info!("stopping");
+        drop(stopping);
     };
-    serve(listener, http::router(app), &config.limits, stop).await;
+    let part = if admin.is_some() { Part::Public } else { Part::Whole };
+    let public = serve(
+        listener,
+        http::router(Arc::clone(&app), part),
+        &config.limits,
+        &config.proxies,
+        surface.tls.as_ref(),
+        stop,
+    );
+    let operators = async {
+        if let Some((listener, address)) = admin {
+            info!(%address, "listening for operators");
+            let limits = Limits { connections_max: ADMIN_CONNECTIONS_MAX, ..config.limits.clone() };
+            let mut stopped = stopped;
+            // An error says that there is nothing more to come: the other address is being left too.
+            let stop = async { while stopped.changed().await.is_ok() {} };
+            serve(listener, http::router(app, Part::Admin), &limits, &[], None, stop).await;
+        }
+    };
+    tokio::join!(public, operators);
     reloads.abort();
     Ok(())
+}
+
+async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), RunError> {
+    let failed = |source| RunError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
 }
 
 /// Why a log does not run.
@@ -201,6 +316,9 @@ pub enum RunError {
     /// A value of the configuration cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// Tokens, certificate or key cannot be used.
+    #[error(transparent)]
+    Surface(#[from] SurfaceError),
     /// The data directory cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -234,7 +352,7 @@ pub enum RunError {
     #[error("listening on {address}: {source}")]
     Listen {
         /// Which.
-        address: std::net::SocketAddr,
+        address: SocketAddr,
         /// Why.
         source: io::Error,
     },

@@ -12,6 +12,7 @@ use crate::{
     publish::{PublishError, run::Halted},
     recover::RecoverError,
     rules::RulesError,
+    scrub::Damaged,
     sequencer::ReadBackError,
     tiles::ReadError,
 };
@@ -56,6 +57,12 @@ pub enum Stop {
         /// Which.
         number: u64,
     },
+    /// Other writers have gone past this commit, which nobody is told of.
+    #[error("another writer has gone past commit {number}")]
+    Overtaken {
+        /// Which.
+        number: u64,
+    },
     /// A commit reads back other than it was admitted, again and again.
     #[error("commit {number}: {reason}; nobody was told of it")]
     ReadBack {
@@ -64,6 +71,9 @@ pub enum Stop {
         /// How it differs.
         reason: ReadBackError,
     },
+    /// The stored log is damaged.
+    #[error(transparent)]
+    Damaged(#[from] Damaged),
     /// A thread could not be started.
     #[error("starting a thread: {0}")]
     Thread(io::Error),
@@ -80,7 +90,10 @@ impl Stop {
             Self::Store(
                 StoreError::Differs { .. } | StoreError::Missing { .. } | StoreError::Stranger { .. },
             ) => false,
-            Self::Store(_) | Self::Guard(GuardError::Io { .. }) | Self::Read(ReadError::Store(_)) => true,
+            Self::Store(_)
+            | Self::Guard(GuardError::Io { .. })
+            | Self::Read(ReadError::Store(_))
+            | Self::Ledger(LedgerError::Read(ReadError::Store(_))) => true,
             _ => false,
         }
     }

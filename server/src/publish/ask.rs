@@ -113,8 +113,8 @@ async fn fetch(request: RequestBuilder, bytes_max: usize) -> Result<Response, Fa
     Ok(Response { status, media_type, retry_after, body })
 }
 
-fn client(secure: bool, reach: &Reach) -> reqwest::Result<Client> {
-    // Redirects are not followed: whoever moves a witness says so in the policy.
+/// A client that follows no redirects: whoever moves a witness says so in the policy, and a mirror is what was named.
+pub(crate) fn client(secure: bool, reach: &Reach) -> reqwest::Result<Client> {
     let builder = || -> ClientBuilder {
         Client::builder()
             .user_agent(concat!("counterfoil-server/", env!("CARGO_PKG_VERSION")))

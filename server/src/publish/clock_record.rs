@@ -55,6 +55,7 @@ impl ClockRecords {
                     error!(reason = %refused.refused, "the log does not admit its own clock record; the next one waits");
                     self.state = later(now, self.period);
                 }
+                Ok(Outcome::NoRoom) => self.state = later(now, RETRY_PERIOD),
                 // Committed; or the log had to recover, and knows better now.
                 _ => self.state = State::Unknown,
             }
