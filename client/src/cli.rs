@@ -4,6 +4,7 @@
 
 mod append;
 mod ask;
+mod audit;
 mod checkpoint;
 mod claim;
 mod completions;
@@ -11,6 +12,7 @@ mod consistency;
 mod correct;
 mod demo;
 mod dispute;
+mod erase;
 mod evidence;
 mod exit;
 mod get;
@@ -26,6 +28,7 @@ mod monitor;
 mod place;
 mod policy;
 mod progress;
+mod promise;
 mod prove;
 mod proxy;
 mod receipt;
@@ -36,6 +39,7 @@ mod report;
 mod resolve;
 mod respond;
 mod revoke;
+mod search;
 mod standing;
 mod target;
 pub mod terminal;
@@ -46,6 +50,8 @@ mod witness;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use crate::secrets::keep_from_dumps;
 
 pub use exit::{Exit, No};
 pub use memory::MemoryArgs;
@@ -112,13 +118,22 @@ enum Command {
     Remedy(respond::RemedyCommand),
     /// Take back claims of a receipt of yours that were wrong.
     Correct(correct::Correct),
+    Erase(erase::Erase),
     /// Say what stands about a receipt: what was checked, what is disputed, whose turn it is.
     Standing(standing::StandingCommand),
     /// List every record about a receipt.
     History(records::History),
+    /// Search the records of a log, and verify what is found.
+    Search(search::Search),
     /// Refusals that a log signed.
     #[command(subcommand)]
     Refusal(refusal::RefusalCommand),
+    /// Audits: whether an issuer logged all that it issued.
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
+    /// Promises of receipts, which came with answers.
+    #[command(subcommand)]
+    Promise(promise::PromiseCommand),
     /// Read a log whole, recompute it, and say what does not hold.
     Monitor(monitor::Monitor),
     /// Witness logs: cosign their checkpoints, so that nobody can be shown another history.
@@ -156,9 +171,13 @@ impl Command {
             Self::Resolve(command) => command.run(terminal).await,
             Self::Remedy(command) => command.run(terminal).await,
             Self::Correct(command) => command.run(terminal).await,
+            Self::Erase(command) => command.run(terminal).await,
             Self::Standing(command) => command.run(terminal).await,
             Self::History(command) => command.run(terminal).await,
+            Self::Search(command) => command.run(terminal).await,
             Self::Refusal(command) => command.run(terminal).await,
+            Self::Audit(command) => command.run(terminal).await,
+            Self::Promise(command) => command.run(terminal).await,
             Self::Monitor(command) => command.run(terminal).await,
             Self::Witness(command) => command.run(terminal).await,
             Self::Proxy(command) => command.run(terminal).await,
@@ -172,6 +191,12 @@ impl Command {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let terminal = Terminal::new(cli.json);
+    if let Err(error) = keep_from_dumps() {
+        let error =
+            anyhow::Error::from(error).context("this process' memory cannot be kept from being dumped");
+        terminal.error(&error);
+        return Exit::of(&error).into();
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let result = match runtime {
         Ok(runtime) => runtime.block_on(cli.command.run(&terminal)),

@@ -45,6 +45,8 @@ pub struct Context {
     pub log: KnownLog,
     /// PEM file of the certificates to trust for its address.
     pub authorities: Option<PathBuf>,
+    /// File of the token that it is shown.
+    pub token_file: Option<PathBuf>,
     /// Addresses of monitors that hear of its checkpoints.
     pub gossip: Vec<String>,
 }
@@ -58,6 +60,8 @@ struct LogTable {
     clock: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     authorities: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_file: Option<PathBuf>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     gossip: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -113,8 +117,8 @@ impl Contexts {
         if log.policy.as_ref().is_some_and(|policy| !policy.lists(&log.key)) {
             return Err(malformed(format!("the policy does not list the log {}", log.key)));
         }
-        let (authorities, gossip) = (table.authorities, table.gossip);
-        Ok(Context { name: name.to_owned(), folder, log, authorities, gossip })
+        let (authorities, token_file, gossip) = (table.authorities, table.token_file, table.gossip);
+        Ok(Context { name: name.to_owned(), folder, log, authorities, token_file, gossip })
     }
 
     /// Evidence against the log with this key in any log's folder, whatever it is called there.
@@ -171,6 +175,7 @@ impl Context {
             key: self.log.key.to_string(),
             clock: self.log.clock.as_ref().map(ToString::to_string),
             authorities: self.authorities.clone(),
+            token_file: self.token_file.clone(),
             gossip: self.gossip.clone(),
             policy: self.log.policy.as_ref().map(|policy| policy.text().to_owned()),
         };
@@ -257,10 +262,12 @@ mod tests {
             };
             let folder = contexts.folder(name).unwrap();
             let gossip = vec!["http://127.0.0.1:2".to_owned()];
-            let saved = Context { name: name.to_owned(), folder, log, authorities: None, gossip };
+            let token_file = clock.map(|_| PathBuf::from("/run/token"));
+            let saved = Context { name: name.to_owned(), folder, log, authorities: None, token_file, gossip };
             saved.save().unwrap();
             let opened = contexts.open(name).unwrap();
             assert_eq!((opened.log, opened.gossip), (saved.log, saved.gossip));
+            assert_eq!(opened.token_file, saved.token_file);
         }
         assert_eq!(contexts.names().unwrap(), ["b-2.x", "main"]);
         for name in ["", ".", "..", "a/b", "a b", ".hidden"] {

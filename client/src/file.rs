@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use serde::de::DeserializeOwned;
 use tempfile::NamedTempFile;
 use zeroize::Zeroizing;
 
@@ -57,6 +58,12 @@ pub fn read(path: &Path, bytes_max: usize) -> Result<Vec<u8>, FileError> {
 pub fn read_text(path: &Path, bytes_max: usize) -> Result<String, FileError> {
     let invalid = |_| io::Error::new(io::ErrorKind::InvalidData, "not UTF-8");
     String::from_utf8(read(path, bytes_max)?).map_err(invalid).map_err(FileError::new("read", path))
+}
+
+/// As [`read_text`], for TOML.
+pub fn read_toml<T: DeserializeOwned>(path: &Path, bytes_max: usize) -> Result<T, FileError> {
+    let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+    toml::from_str(&read_text(path, bytes_max)?).map_err(invalid).map_err(FileError::new("read", path))
 }
 
 /// Reads a secret of at most `bytes_max` bytes, if nobody but its owner can.

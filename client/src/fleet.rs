@@ -1,6 +1,6 @@
 //! A monitor of several logs: each in a task of its own, with one queue of alerts for all of them.
 //!
-//! [`config`] says what there is, [`life`] watches one log, [`watched`] is what everybody may know of it meanwhile, and
+//! [`config`] says what there is, `life` watches one log, [`watched`] is what everybody may know of it meanwhile, and
 //! [`serve`] shows it. A log that cannot be watched, whatever the reason, is told of and tried again; the others go on.
 
 pub mod config;

@@ -64,6 +64,7 @@ impl Gossip {
     /// The monitor at a URL. Whoever gossips waits shortly: what it asked for does not depend on it.
     pub fn new(url: &str, authorities: Option<Vec<u8>>) -> Result<Self, SourceError> {
         let connection = Connection {
+            token: None,
             authorities,
             retries: 0,
             connect_timeout: Duration::from_secs(3),

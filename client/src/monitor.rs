@@ -1,18 +1,23 @@
 //! Watching a log: read everything, recompute everything, and keep what convicts it.
 //!
-//! This file decides and does nothing else. [`round`] looks from every [`vantage`] point; [`judge`] holds each checkpoint
-//! against the tree; [`reading`] reads what the newest one adds, below an [`outline`] that leads to the signed root;
-//! [`state`], [`tiles`], [`kept`] and [`forks`] keep it. A monitor trusts its own state alone: the tree that it read leaf by
+//! This file decides and does nothing else. [`round`] looks from every [`vantage`] point; `judge` holds each checkpoint
+//! against the tree; `reading` reads what the newest one adds, below an [`outline`] that leads to the signed root;
+//! [`state`], [`tiles`], `kept` and [`forks`] keep it. A monitor trusts its own state alone: the tree that it read leaf by
 //! leaf, its tiles, and the newest checkpoint that the log signed for a tree that starts so.
+//!
+//! Its memory is bounded, whatever the log holds: bundles on their way (64 MiB), the ids of the newest 2^18 records, what later
+//! records may be about (`subjects`, 32 MiB), and streams and open duties as far as an audit and an agenda keep them.
 
 mod bundle;
 pub mod cosigners;
 mod cross;
 pub mod distinct;
+pub mod erasing;
 pub mod forks;
 mod found;
 mod judge;
 mod kept;
+mod lookup;
 pub mod outline;
 mod pipeline;
 pub mod reader;
@@ -20,12 +25,13 @@ mod reading;
 pub mod round;
 pub mod snapshot;
 pub mod state;
+mod subjects;
 pub mod tiles;
 pub mod vantage;
 pub mod views;
 
 pub use distinct::check_distinct;
-pub use round::{Monitor, Observe, Outside, Record, Settings};
+pub use round::{Monitor, Observe, Outside, Record, Settings, Sight};
 pub use snapshot::{Snapshot, Verdict};
 pub use state::StateError;
 pub use vantage::{Shows, Vantage};

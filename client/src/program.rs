@@ -1,11 +1,15 @@
 //! Programs of the operator's, started for one piece of work each: by no shell, in an environment that has what is small and
 //! ours, and killed with all that they started if they take too long.
 
-use std::{process::Stdio, time::Duration};
+use std::{
+    io,
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
     process::{Child, Command},
     time::timeout,
 };
@@ -53,8 +57,75 @@ pub async fn run(mut command: Command, program: &str, patience: Duration) -> Res
     }
 }
 
+/// Runs a command that leads a process group of its own, gives it `input`, and takes what it writes, at most `bytes_max` bytes.
+/// It need not read all of the input. Its standard input and output are pipes.
+pub async fn answer(
+    mut command: Command,
+    input: &[u8],
+    bytes_max: usize,
+    patience: Duration,
+) -> Result<Vec<u8>, AnswerError> {
+    let mut child = command.spawn().map_err(AnswerError::Start)?;
+    let group = Group(child.id());
+    let answered = timeout(patience, exchange(&mut child, input, bytes_max)).await;
+    let answered = answered.unwrap_or(Err(AnswerError::Slow));
+    if !matches!(answered, Ok(_) | Err(AnswerError::Ended(_))) {
+        group.kill();
+        let _ = child.wait().await;
+    }
+    answered
+}
+
+/// Speaks with a program until it ends.
+async fn exchange(child: &mut Child, input: &[u8], bytes_max: usize) -> Result<Vec<u8>, AnswerError> {
+    let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
+    let give = async {
+        if let Some(mut stdin) = stdin {
+            // A program that has seen enough closes its end.
+            let _ = stdin.write_all(input).await;
+        }
+    };
+    let take = async {
+        let mut output = Vec::new();
+        if let Some(stdout) = stdout {
+            stdout.take(bytes_max as u64 + 1).read_to_end(&mut output).await?;
+        }
+        io::Result::Ok(output)
+    };
+    let output = {
+        let mut take = std::pin::pin!(take);
+        tokio::select! {
+            output = &mut take => output,
+            () = give => take.await,
+        }
+    };
+    let output = output.map_err(AnswerError::Start)?;
+    if output.len() > bytes_max {
+        return Err(AnswerError::TooLong);
+    }
+    let status = child.wait().await.map_err(AnswerError::Start)?;
+    if status.success() { Ok(output) } else { Err(AnswerError::Ended(status)) }
+}
+
+/// Why a program gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum AnswerError {
+    /// It could not be started, or spoken with.
+    #[error("it cannot be run")]
+    Start(#[source] io::Error),
+    /// It failed.
+    #[error("it ended with {0}")]
+    Ended(ExitStatus),
+    /// It did not end in time.
+    #[error("it did not end in time")]
+    Slow,
+    /// It wrote too much.
+    #[error("it wrote too much")]
+    TooLong,
+}
+
 /// Waits for the end, and reads what is written meanwhile: all of it, so that the program is not held up.
-async fn wait(child: &mut Child) -> std::io::Result<(std::process::ExitStatus, Vec<u8>)> {
+async fn wait(child: &mut Child) -> io::Result<(ExitStatus, Vec<u8>)> {
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let status = {

@@ -5,6 +5,7 @@
 
 pub mod answer;
 pub mod app;
+mod background;
 pub mod bodies;
 pub mod budget;
 pub mod config;

@@ -5,7 +5,7 @@ mod http;
 
 pub use dir::DirSource;
 pub(crate) use http::back_off;
-pub use http::{Api, Connection, Reply};
+pub use http::{Api, Connection, Reply, bearer};
 
 use std::{fmt, io, path::PathBuf};
 
@@ -139,6 +139,12 @@ pub enum SourceError {
     /// The address cannot be used.
     #[error("not an address that can be read from: {location}")]
     Address {
+        /// The address.
+        location: String,
+    },
+    /// A token would be sent in the clear.
+    #[error("a token is sent over https, or to this machine; not to {location}")]
+    Token {
         /// The address.
         location: String,
     },

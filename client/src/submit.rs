@@ -16,6 +16,9 @@ const ANSWER_BYTES_MAX: usize = 512 * 1024;
 /// The most records of one batch.
 pub const BATCH_MAX: usize = 1000;
 
+/// What a log calls it when the token is good for something else.
+const OTHER_SCOPE: &str = "https://counterfoil.dev/problems/scope";
+
 /// Sends records to one log.
 #[derive(Clone, Debug)]
 pub struct Submitter {
@@ -147,12 +150,15 @@ struct Refusal {
     error: Problem,
 }
 
-/// The problem in an answer that will be the same next time.
+/// The problem in an answer that will be the same next time. What is wrong with a token says nothing of the record.
 fn refusal(reply: &Reply) -> Option<Problem> {
-    if !matches!(reply.status, 400..=428 | 430..=499) {
+    if !matches!(reply.status, 400 | 402..=428 | 430..=499) {
         return None;
     }
     let stated = serde_json::from_slice::<Problem>(&reply.body).unwrap_or_default();
+    if reply.status == 403 && stated.kind == OTHER_SCOPE {
+        return None;
+    }
     Some(Problem { status: reply.status, ..stated })
 }
 

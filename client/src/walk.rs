@@ -15,6 +15,7 @@ use counterfoil_merkle::{
 use counterfoil_receipt::{
     Entry, Kind, Statement,
     admission::{Candidate, Chain, Ledger, Link, NotAdmitted, Replay},
+    completeness::Completeness,
     entry::EntryError,
     standing::{Docket, Matter, Record},
     statement::{FrameError, Origin, Subject},
@@ -159,6 +160,40 @@ pub async fn gather(
         progress(walk.size());
     }
     Ok(Gathered { docket, withheld })
+}
+
+/// Takes an issuer's streams through a log: all entries, and the statements of the issuer's own.
+///
+/// Gives whether the log keeps its statements from strangers: then what entries say of numbers is the log's word.
+pub async fn complete(
+    mut walk: Walk<'_>,
+    audit: &mut Completeness,
+    progress: &mut dyn FnMut(TreeSize),
+) -> Result<bool, WalkError> {
+    let mut withheld = false;
+    while let Some(leaves) = walk.next().await? {
+        let first = leaves.first().map_or(0, |leaf| leaf.index.get());
+        let mut statements = None;
+        for Leaf { index, hash, entry } in leaves {
+            let Some(entry) = entry else {
+                audit.pass();
+                continue;
+            };
+            let mut statement = None;
+            if audit.needs(&entry) && !withheld {
+                if statements.is_none() {
+                    statements = walk.statements().await?;
+                    withheld = statements.is_none();
+                }
+                let slot = usize::try_from(index.get() - first).unwrap_or(usize::MAX);
+                let bytes = statements.as_ref().and_then(|statements| statements.get(slot));
+                statement = read(&entry, index, bytes.map_or(&[][..], |bytes| bytes))?;
+            }
+            audit.take(index, hash, &entry, statement.as_ref());
+        }
+        progress(walk.size());
+    }
+    Ok(withheld)
 }
 
 /// What a record of a log is all about: the receipt, or whatever its chain ends at. None if there is no such record.

@@ -3,6 +3,7 @@
 //! Pure: a [`Watch`] is shown entries in order and says which rules apply. What is wrong with a record is not decided
 //! here: an audit does that for everybody. A rule says what somebody cares about.
 
+pub(crate) mod describe;
 pub mod known;
 pub mod pattern;
 pub mod rule;
@@ -15,8 +16,10 @@ use std::collections::BTreeMap;
 
 use counterfoil_merkle::LeafIndex;
 use counterfoil_receipt::{
+    Kind,
     audit::{Class, Code, Finding, Place},
     entry::Entry,
+    standing::{Duty, Known},
     statement::Statement,
 };
 
@@ -33,13 +36,15 @@ pub struct Record<'a> {
     pub entry: &'a Entry,
     /// What the issuer signed; without it all that the entry says of its issuer is the log's word.
     pub statement: Option<&'a Statement>,
+    /// What is known of the record that it is about.
+    pub about: Option<&'a Known>,
 }
 
 /// A rule that applies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hit {
-    /// The name of the rule.
-    pub rule: String,
+    /// The name of the rule; none if everybody is told.
+    pub rule: Option<String>,
     /// Where, and why.
     pub finding: Finding,
 }
@@ -85,9 +90,19 @@ impl Watch {
     }
 
     /// Takes the next entry and says which rules apply to it. Costs a look at each rule.
+    ///
+    /// Every record about keys, and every change of the rules of the log, is told without a rule.
     pub fn observe(&mut self, record: Record<'_>) -> Vec<Hit> {
         let mut hits = Vec::new();
         let mut numbering = Vec::new();
+        let first = record.index.get() == 0;
+        if (matches!(record.entry.kind, Kind::Key | Kind::Revocation)
+            || record.entry.kind == Kind::Rules && !first)
+            && !self.known_good.covers(record.entry, None)
+        {
+            let (place, message) = (Place::Entry(record.index), describe::of_keys(record));
+            hits.push(Hit { rule: None, finding: Finding { code: Code::KeyRecord, place, message } });
+        }
         for (place, rule) in self.rules.iter().enumerate() {
             if rule.numbering {
                 if record.entry.position.is_some()
@@ -99,11 +114,22 @@ impl Watch {
             } else if let Some(finding) = rule.judge(record)
                 && !self.known_good.covers(record.entry, Some(&rule.name))
             {
-                hits.push(Hit { rule: rule.name.clone(), finding });
+                hits.push(Hit { rule: Some(rule.name.clone()), finding });
             }
         }
         self.remember(record, numbering);
         hits
+    }
+
+    /// The rules that ask for a deadline that passed. Whoever is known to be good does not alert.
+    pub fn lapsed(&mut self, duty: &Duty) -> Vec<Hit> {
+        let respondent = &duty.summons.respondent;
+        if self.known_good.covers_issuer(respondent, None) {
+            self.recent.insert(duty.index, Recent { rules: Box::default(), good: true });
+        }
+        let asks = |rule: &&Rule| !self.known_good.covers_issuer(respondent, Some(&rule.name));
+        let hit = |rule: &Rule| Some(Hit { rule: Some(rule.name.clone()), finding: rule.lapsed(duty)? });
+        self.rules.iter().filter(asks).filter_map(hit).collect()
     }
 
     fn remember(&mut self, record: Record<'_>, rules: Vec<usize>) {
@@ -122,16 +148,21 @@ impl Watch {
 
     /// The rules that ask for what an audit found about the numbers of a stream.
     pub fn numbering(&self, finding: &Finding) -> Vec<Hit> {
-        let Some(recent) = self.recent_of(finding) else { return Vec::new() };
+        let Some(recent) = self.recent_of(finding).filter(|_| finding.code.is_numbering()) else {
+            return Vec::new();
+        };
         let hit = |place: &usize| {
             let rule = self.rules[*place].name.clone();
             let message = format!("rule {rule}: {}: {}", finding.code, finding.message);
-            Hit { rule, finding: Finding { code: Code::WatchMatch, place: finding.place, message } }
+            Hit {
+                rule: Some(rule),
+                finding: Finding { code: Code::WatchMatch, place: finding.place, message },
+            }
         };
         recent.rules.iter().map(hit).collect()
     }
 
-    /// Whether a finding about an issuer's numbers is about one who is known to be good, so that it does not alert.
+    /// Whether a finding about an issuer's doing is about one who is known to be good, so that it does not alert.
     ///
     /// Not for records that were read before this was made: what cannot be told does alert.
     pub fn is_known_good(&self, finding: &Finding) -> bool {

@@ -73,7 +73,7 @@ impl VerifyEvidence {
                 Accused::Log(key)
             }
             (None, None) => {
-                let log = LogArgs { log: self.log, url: None, log_key: None, clock: None, ca: None };
+                let log = LogArgs { log: self.log, ..LogArgs::default() };
                 Accused::Log(log.context_anyway()?.log.key)
             }
         };

@@ -65,6 +65,10 @@ pub(super) struct Add {
     /// PEM file of the certificates to trust for its address, in place of the system's.
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
+
+    /// File of the token to show it, which only its owner can read.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]
@@ -102,8 +106,8 @@ impl Logs {
 impl Add {
     async fn run(self, terminal: &Terminal) -> anyhow::Result<Exit> {
         let context = self.context()?;
-        let Context { name, folder, log: known, authorities, gossip } = &context;
-        let log = connect(known, authorities.as_ref(), 2)?;
+        let Context { name, folder, log: known, authorities, token_file, gossip } = &context;
+        let log = connect(known, authorities.as_deref(), token_file.as_deref(), 2)?;
         for url in gossip {
             Gossip::new(url, None)?;
         }
@@ -135,9 +139,9 @@ impl Add {
         Ok(Exit::YES)
     }
 
-    /// What is to be remembered; of a log that is known already, policy and monitors stay unless others are given.
+    /// What is to be remembered; of a log that is known already, policy, token and monitors stay unless others are given.
     fn context(self) -> anyhow::Result<Context> {
-        let Self { name, url, key, clock, policy, gossip, ca } = self;
+        let Self { name, url, key, clock, policy, gossip, ca, token_file } = self;
         ensure!(key.algorithm() == Algorithm::Ed25519, "{key} is a cosigner's key, not a log's");
         if let Some(clock) = &clock {
             ensure!(
@@ -162,8 +166,8 @@ impl Add {
             Err(ContextError::Unknown { .. }) => None,
             Err(error) => return Err(error.into()),
         };
-        let (old_policy, old_gossip) =
-            known.map(|known| (known.log.policy, known.gossip)).unwrap_or_default();
+        let (old_policy, old_gossip, old_token) =
+            known.map(|known| (known.log.policy, known.gossip, known.token_file)).unwrap_or_default();
         let policy = match policy {
             Some(path) => Some(file::read_text(&path, POLICY_BYTES_MAX)?.parse::<LogPolicy>()?),
             None => old_policy,
@@ -176,14 +180,15 @@ impl Add {
         let log = KnownLog { key, clock, url, policy };
         log.trust()?;
         let authorities = ca.map(absolute).transpose()?;
+        let token_file = token_file.map(absolute).transpose()?.or(old_token);
         let gossip = if gossip.is_empty() { old_gossip } else { gossip };
-        Ok(Context { name, folder, log, authorities, gossip })
+        Ok(Context { name, folder, log, authorities, token_file, gossip })
     }
 }
 
 impl GossipCommand {
     async fn run(self, terminal: &Terminal) -> anyhow::Result<Exit> {
-        let log = LogArgs { log: self.log, url: None, log_key: None, clock: None, ca: None };
+        let log = LogArgs { log: self.log, ..LogArgs::default() };
         let opened = log.open(&MemoryArgs { no_remember: false, gossip: self.gossip }, 0)?;
         let newest = opened.pin.newest().context("nothing was seen of the log yet")?;
         ensure!(!opened.gossip.is_empty(), "with whom? Say the address of a monitor");

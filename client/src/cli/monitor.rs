@@ -1,7 +1,8 @@
 //! `counterfoil monitor`.
 //!
-//! Its exit codes are its own: 0 nothing found, 10 FORK, 11 INVALID, 12 STALE, 13 UNAVAILABLE, 14 COVERAGE, the gravest
-//! counts; 2 if its own state cannot be used. Findings against issuers and matches of watch rules change nothing.
+//! Its exit codes are its own: 0 nothing found, 10 FORK, 11 INVALID, 12 STALE, 13 UNAVAILABLE, 14 COVERAGE,
+//! 15 ERASED-BY-LOG, the gravest counts; 2 if its own state cannot be used. Findings against issuers and matches of watch
+//! rules change nothing.
 
 mod printed;
 mod test_alert;

@@ -10,16 +10,20 @@ use anyhow::bail;
 use clap::Args;
 use counterfoil_receipt::statement::Origin;
 use serde_json::json;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::{Exit, LogArgs, MemoryArgs, Terminal, killed::killed};
 use crate::{
+    descriptors,
     proxy::{
         config::{Config, LogTable, Mode},
         run,
     },
     submit::Submitter,
 };
+
+/// Files that are open besides connections: spool, bodies, what is read.
+const FILES: u64 = 256;
 
 /// Pass everything through to the service that answers a model's callers, and log a receipt for every exchange.
 #[derive(Args, Debug)]
@@ -77,6 +81,7 @@ impl Proxy {
             return Ok(Exit::YES);
         }
         let stop = killed()?;
+        make_room(config.limits.connections_max);
         let running = run::start(&config, origin, Submitter::new(api, trust, 0)).await?;
         let (listening, admin) = (format!("http://{}", running.address), running.admin);
         terminal.line(format_args!("listening on {listening}"));
@@ -112,6 +117,19 @@ impl Proxy {
             return self.log.clone();
         }
         let LogTable { name, url, key, clock, ca } = table.clone();
-        LogArgs { log: name, url, log_key: key, clock, ca: self.log.ca.clone().or(ca) }
+        let token_file = self.log.token_file.clone();
+        LogArgs { log: name, url, log_key: key, clock, ca: self.log.ca.clone().or(ca), token_file }
+    }
+}
+
+/// Sees to it that so many connections from callers can be open, each with one to an upstream.
+fn make_room(connections: usize) {
+    let wanted = (connections as u64).saturating_mul(2).saturating_add(FILES);
+    match descriptors::raise(wanted) {
+        Ok(allowed) if allowed >= wanted => {}
+        Ok(allowed) => {
+            warn!(allowed, wanted, "the system lets too few connections be open: raise its limit (ulimit -n)")
+        }
+        Err(error) => warn!(%error, wanted, "the limit of open connections cannot be raised"),
     }
 }

@@ -25,6 +25,8 @@ use crate::{
 #[derive(Debug, Subcommand)]
 pub(super) enum RefusalCommand {
     /// Judge a refused record again: whether it broke the rule that the log's refusal names.
+    ///
+    /// The log is read and judged again up to the refusal's size, at some 40 bytes of memory a record.
     Check(Check),
 }
 

@@ -5,7 +5,10 @@ use counterfoil_receipt::{
     Statement,
     bundle::BundleError,
     commitment::{Checked, Finding},
-    statement::{Predicate, Receipt},
+    statement::{
+        Predicate, Receipt,
+        receipt::{Claimed, Engine},
+    },
     verify::{Bound, Bounds, ContentsCheck, IssuerCheck, Report, StatementCheck, TimeCheck},
 };
 use serde_json::{Value, json};
@@ -75,6 +78,22 @@ fn says(statement: &Statement, terminal: &Terminal) {
         named(reported),
         named(claimed)
     ));
+    if let Some(claims) = model.claimed.as_ref().and_then(claims) {
+        terminal.line(format_args!("claimed: {}", shown(&claims)));
+    }
+}
+
+/// What the issuer claims of a model besides its name, and how it says that it knows.
+fn claims(claimed: &Claimed) -> Option<String> {
+    let Claimed { weights, engine, quantization, basis, .. } = claimed;
+    let engine = engine.as_ref().map(|Engine { name, version }| match version {
+        Some(version) => format!("engine {name} {version}"),
+        None => format!("engine {name}"),
+    });
+    let weights = weights.map(|weights| format!("weights {weights}"));
+    let quantization = quantization.as_ref().map(|quantization| format!("quantization {quantization}"));
+    let claims: Vec<_> = [weights, engine, quantization].into_iter().flatten().collect();
+    (!claims.is_empty()).then(|| format!("{} (basis: {})", claims.join(", "), basis.as_str()))
 }
 
 fn signed(report: &Report) -> (Tone, String) {

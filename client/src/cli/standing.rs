@@ -26,6 +26,8 @@ use crate::{
 /// Say what stands about a receipt: who claimed what, what was checked by whom, what is disputed, whose turn it is and until when.
 ///
 /// The whole log is read and held against its signed tree head, so nothing about the receipt can be left out.
+/// Kept in memory is what concerns the receipt, what the log says of keys, some 100 bytes for each record that is about another, and 16
+/// bytes for each date of each issuer: 30 MB for a million receipts of one key.
 #[derive(Args, Debug)]
 pub(super) struct StandingCommand {
     #[command(flatten)]
@@ -143,7 +145,7 @@ impl StandingCommand {
             }
         }
         if terminal.is_json() {
-            terminal.value(&value::print(&logs));
+            terminal.value(&value::print(&logs)?);
         } else {
             text::print(&logs, terminal);
         }

@@ -1,10 +1,14 @@
 //! Which log a command is about.
 
-use std::{env, path::PathBuf};
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
 use counterfoil_merkle::key::VerifierKey;
+use reqwest::header::HeaderValue;
 
 use super::memory::MemoryArgs;
 use crate::{
@@ -13,10 +17,11 @@ use crate::{
     gossip::Gossip,
     log::{KnownLog, Log},
     pin::Pin,
-    source::{Connection, Source},
+    source::{Connection, Source, bearer},
 };
 
 const CERTIFICATES_BYTES_MAX: usize = 4 * 1024 * 1024;
+const TOKEN_BYTES_MAX: usize = 4096;
 
 /// The log: one that you know by name, or its address and key.
 #[derive(Args, Clone, Debug, Default)]
@@ -40,6 +45,10 @@ pub struct LogArgs {
     /// PEM file of the certificates to trust, in place of the system's.
     #[arg(long, value_name = "FILE")]
     pub ca: Option<PathBuf>,
+
+    /// File of the token to show the log, which only its owner can read.
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
 }
 
 /// A log, ready to be asked.
@@ -80,13 +89,15 @@ impl LogArgs {
     fn open_by_key(&self, key: &VerifierKey, memory: &MemoryArgs, retries: u32) -> anyhow::Result<Opened> {
         let url = self.url.clone().context("say --url with --log-key")?;
         let known = KnownLog { key: key.clone(), clock: self.clock.clone(), url, policy: None };
-        let log = connect(&known, self.ca.as_ref(), retries)?;
+        let log = connect(&known, self.ca.as_deref(), self.token_file.as_deref(), retries)?;
         Ok(Opened { log, pin: Pin::for_one_run(known), gossip: memory.monitors(&[])? })
     }
 
     fn open_known(&self, context: Context, memory: &MemoryArgs, retries: u32) -> anyhow::Result<Opened> {
-        let Context { log: known, folder, authorities, gossip, .. } = context;
-        let log = connect(&known, self.ca.as_ref().or(authorities.as_ref()), retries)?;
+        let Context { log: known, folder, authorities, token_file, gossip, .. } = context;
+        let authorities = self.ca.as_deref().or(authorities.as_deref());
+        let log =
+            connect(&known, authorities, self.token_file.as_deref().or(token_file.as_deref()), retries)?;
         let pin =
             if memory.no_remember { Pin::forgetful(&folder, known) } else { Pin::open(&folder, known)? };
         Ok(Opened { log, pin, gossip: memory.monitors(&gossip)? })
@@ -119,9 +130,20 @@ pub(crate) fn contexts() -> anyhow::Result<Contexts> {
     Ok(Contexts::under(&configuration))
 }
 
-/// Opens a log at its address.
-pub(crate) fn connect(known: &KnownLog, authorities: Option<&PathBuf>, retries: u32) -> anyhow::Result<Log> {
+/// Opens a log at its address, which is shown the token of a file, if one is named.
+pub(crate) fn connect(
+    known: &KnownLog,
+    authorities: Option<&Path>,
+    token_file: Option<&Path>,
+    retries: u32,
+) -> anyhow::Result<Log> {
     let authorities = authorities.map(|path| file::read(path, CERTIFICATES_BYTES_MAX)).transpose()?;
-    let connection = Connection { authorities, retries, ..Connection::default() };
+    let token = token_file.map(read_token).transpose()?;
+    let connection = Connection { authorities, token, retries, ..Connection::default() };
     Ok(Log::new(known.clone(), Source::open(&known.url, &connection)?))
+}
+
+fn read_token(path: &Path) -> anyhow::Result<HeaderValue> {
+    let text = file::read_secret(path, TOKEN_BYTES_MAX)?;
+    bearer(text.trim()).with_context(|| format!("{} has no token in it", path.display()))
 }

@@ -17,6 +17,9 @@ pub struct Terminal {
     progress: bool,
 }
 
+/// What sets a terminal to each tone, in their order, and back.
+const TONES: [&str; 5] = ["\x1b[32m", "\x1b[31m", "\x1b[33m", "\x1b[2m", "\x1b[0m"];
+
 /// How a text is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tone {
@@ -51,7 +54,7 @@ impl Terminal {
     /// Prints a line for a person; nothing if programs read this.
     pub fn line(&self, text: impl fmt::Display) {
         if !self.json {
-            self.raw(format_args!("{text}\n"));
+            self.raw(format_args!("{}\n", self.obeyed(&text.to_string())));
         }
     }
 
@@ -76,7 +79,29 @@ impl Terminal {
 
     /// Says something on standard error.
     pub fn note(&self, text: impl fmt::Display) {
-        let _ = writeln!(io::stderr(), "{text}");
+        let _ = writeln!(io::stderr(), "{}", self.obeyed(&text.to_string()));
+    }
+
+    /// Lines as they may go to a terminal: whatever is quoted in them, all that it obeys are ends of lines, tabs, and our tones.
+    fn obeyed(&self, text: &str) -> String {
+        let mut safe = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some(at) = rest.find(is_obeyed) {
+            let (before, from) = rest.split_at(at);
+            safe.push_str(before);
+            let tone = TONES.iter().find(|tone| self.colour && from.starts_with(**tone));
+            let kept = tone.map_or_else(|| usize::from(from.starts_with(['\n', '\t'])), |tone| tone.len());
+            let (kept, after) = from.split_at(kept);
+            safe.push_str(kept);
+            rest = after;
+            if kept.is_empty() {
+                let length = from.chars().next().map_or(0, char::len_utf8);
+                safe.push_str(&shown(&from[..length]));
+                rest = &from[length..];
+            }
+        }
+        safe.push_str(rest);
+        safe
     }
 
     /// A text in a tone.
@@ -85,12 +110,12 @@ impl Terminal {
             return text.to_string();
         }
         let code = match tone {
-            Tone::Good => 32,
-            Tone::Bad => 31,
-            Tone::Warn => 33,
-            Tone::Dim => 2,
+            Tone::Good => TONES[0],
+            Tone::Bad => TONES[1],
+            Tone::Warn => TONES[2],
+            Tone::Dim => TONES[3],
         };
-        format!("\x1b[{code}m{text}\x1b[0m")
+        format!("{code}{text}{}", TONES[4])
     }
 }
 
@@ -108,11 +133,17 @@ fn json_escape(c: char) -> String {
     text
 }
 
+/// Whether a terminal obeys it, or shows others in another order for it.
+fn is_obeyed(c: char) -> bool {
+    let reorders =
+        matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+    c.is_control() || reorders
+}
+
 fn harmless(text: &str, escape: impl Fn(char) -> String) -> String {
-    let reorders = |c| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
-        if c.is_control() || reorders(c) {
+        if is_obeyed(c) {
             safe.push_str(&escape(c));
         } else {
             safe.push(c);
@@ -145,6 +176,17 @@ mod tests {
         let json = harmless(&serde_json::json!(text).to_string(), json_escape);
         assert!(json.chars().all(|c| !c.is_control() && c != '\u{202e}'), "{json}");
         assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text);
+    }
+
+    /// A line keeps its tones, its ends and its tabs; whatever it quotes is quoted, also where somebody forgot to.
+    #[test]
+    fn lines_quote_what_they_do_not_mean() {
+        let terminal = |colour| Terminal { json: false, colour, progress: false };
+        let text = terminal(true).paint(Tone::Bad, "no\u{9b}2J\u{202e}") + "\ta\x1b[2J\nb\r\x1b";
+        let expected = "\x1b[31mno\\u{9b}2J\\u{202e}\x1b[0m\ta\\u{1b}[2J\nb\\u{d}\\u{1b}";
+        assert_eq!(terminal(true).obeyed(&text), expected);
+        assert_eq!(terminal(false).obeyed("\x1b[31mé\x1b[0m"), "\\u{1b}[31mé\\u{1b}[0m");
+        assert_eq!(terminal(false).obeyed("plain\n"), "plain\n");
     }
 
     #[test]

@@ -1,8 +1,12 @@
 //! `counterfoil verdict`.
 
+mod opened;
+mod rerun;
+
 use std::path::PathBuf;
 
-use clap::Args;
+use anyhow::Context as _;
+use clap::{Args, Subcommand};
 use counterfoil_merkle::Hash;
 use counterfoil_receipt::{
     PublicKey,
@@ -25,17 +29,35 @@ use super::{
 
 /// Record what you found when you checked a claim of a receipt.
 #[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(super) struct VerdictCommand {
+    #[command(subcommand)]
+    by_machine: Option<ByMachine>,
+
+    #[command(flatten)]
+    by_hand: ByHand,
+}
+
+/// Checks that this program makes itself.
+#[derive(Debug, Subcommand)]
+enum ByMachine {
+    /// Run receipts' requests again, hold the answers against those recorded, and record what came out.
+    Rerun(Box<rerun::Rerun>),
+}
+
+/// What somebody found who checked by other means.
+#[derive(Args, Debug)]
+struct ByHand {
     #[command(flatten)]
     record: RecordArgs,
 
     /// The receipt: its id or the first 32 digits of it, its index, or its leaf hash.
-    #[arg(value_name = "ID|INDEX|LEAF")]
-    place: Place,
+    #[arg(value_name = "ID|INDEX|LEAF", required = true)]
+    place: Option<Place>,
 
     /// Your private key (PKCS#8 PEM).
-    #[arg(long, value_name = "FILE")]
-    key: PathBuf,
+    #[arg(long, value_name = "FILE", required = true)]
+    key: Option<PathBuf>,
 
     /// What you checked; you are asked if you leave it out.
     #[arg(long, value_name = "CODE", value_parser = code::<ClaimKind>)]
@@ -48,18 +70,6 @@ pub(super) struct VerdictCommand {
     /// How you checked it; you are asked if you leave it out.
     #[arg(long, value_name = "CODE", value_parser = code::<Scheme>)]
     method: Option<Scheme>,
-
-    /// SHA-256 of the program that checked.
-    #[arg(long, value_name = "HEX")]
-    software: Option<Hash>,
-
-    /// SHA-256 of the weights that you compared with.
-    #[arg(long, value_name = "HEX")]
-    weights: Option<Hash>,
-
-    /// SHA-256 of the engine that ran them.
-    #[arg(long, value_name = "HEX")]
-    engine: Option<Hash>,
 
     /// The number of receipts you looked at, and the Merkle root over their ids.
     #[arg(long, value_name = "COUNT:ROOT", value_parser = sample)]
@@ -81,10 +91,43 @@ pub(super) struct VerdictCommand {
     #[arg(long, value_name = "DECIMAL", requires = "statistic")]
     false_negative: Option<Decimal>,
 
+    /// Leaf hash of your own earlier verdict that this one replaces.
+    #[arg(long, value_name = "LEAF")]
+    supersedes: Option<Hash>,
+
+    #[command(flatten)]
+    compared: ComparedWith,
+
+    #[command(flatten)]
+    interests: Interests,
+
+    #[command(flatten)]
+    evidence: Evidence,
+}
+
+/// What a claim was checked with and against, and what that leaves open.
+#[derive(Args, Clone, Debug)]
+struct ComparedWith {
+    /// SHA-256 of the program that checked.
+    #[arg(long, value_name = "HEX")]
+    software: Option<Hash>,
+
+    /// SHA-256 of the weights that you compared with.
+    #[arg(long, value_name = "HEX")]
+    weights: Option<Hash>,
+
+    /// SHA-256 of the engine that ran them.
+    #[arg(long, value_name = "HEX")]
+    engine: Option<Hash>,
+
     /// What the verdict does not show. May be given more than once.
     #[arg(long, value_name = "CODE", value_parser = code::<Limit>)]
     limit: Vec<Limit>,
+}
 
+/// Who pays for a verdict, and what else a verifier is to the issuer.
+#[derive(Args, Clone, Debug)]
+struct Interests {
     /// Who pays you; you are asked if you leave it out.
     #[arg(long, value_name = "CODE", value_parser = code::<PayerKind>)]
     paid_by: Option<PayerKind>,
@@ -96,13 +139,20 @@ pub(super) struct VerdictCommand {
     /// What else you are to the issuer. May be given more than once.
     #[arg(long, value_name = "CODE", value_parser = code::<Conflict>)]
     conflict: Vec<Conflict>,
+}
 
-    /// Leaf hash of your own earlier verdict that this one replaces.
-    #[arg(long, value_name = "LEAF")]
-    supersedes: Option<Hash>,
+impl ComparedWith {
+    fn reference(&self) -> Option<Reference> {
+        let reference = Reference { weights: self.weights, engine: self.engine };
+        Some(reference).filter(|reference| *reference != Reference::default())
+    }
+}
 
-    #[command(flatten)]
-    evidence: Evidence,
+impl Interests {
+    fn payer(&self, terminal: &Terminal) -> anyhow::Result<Payer> {
+        let who = choose(self.paid_by, "--paid-by", "Who pays you for it?", terminal)?;
+        Ok(Payer { who, key: self.payer.clone() })
+    }
 }
 
 fn sample(text: &str) -> Result<Sample, String> {
@@ -113,16 +163,26 @@ fn sample(text: &str) -> Result<Sample, String> {
 
 impl VerdictCommand {
     pub(super) async fn run(self, terminal: &Terminal) -> anyhow::Result<Exit> {
-        let key = read_key(&self.key)?;
+        match self.by_machine {
+            Some(ByMachine::Rerun(rerun)) => rerun.run(terminal).await,
+            None => self.by_hand.run(terminal).await,
+        }
+    }
+}
+
+impl ByHand {
+    async fn run(self, terminal: &Terminal) -> anyhow::Result<Exit> {
+        // Both are there unless a check by machine was asked for.
+        let key = read_key(self.key.as_deref().context("say --key")?)?;
+        let place = self.place.as_ref().context("say which receipt the verdict is about")?;
         let mut making = Making::open(&self.record, terminal)?;
-        let about = making.about(&self.place).await?;
+        let about = making.about(place).await?;
         let claim = choose(self.claim, "--claim", "What did you check?", terminal)?;
         let result = choose(self.result, "--result", "What came out?", terminal)?;
         let scheme = choose(self.method, "--method", "How did you check it?", terminal)?;
-        let who = choose(self.paid_by, "--paid-by", "Who pays you for it?", terminal)?;
+        let paid_by = self.interests.payer(terminal)?;
         let as_of = Some(now()?);
         confirm("The verdict will be in the log for ever, signed with your key.", terminal)?;
-        let reference = Reference { weights: self.weights, engine: self.engine };
         let measure = self.statistic.zip(self.threshold).map(|(statistic, threshold)| Measure {
             statistic,
             threshold,
@@ -132,15 +192,15 @@ impl VerdictCommand {
         let verdict = Verdict {
             claim,
             result,
-            method: Method { scheme, software: self.software },
-            reference: Some(reference).filter(|reference| *reference != Reference::default()),
+            method: Method { scheme, software: self.compared.software },
+            reference: self.compared.reference(),
             sample: self.sample,
             measure,
             as_of,
             evidence: Vec::new(),
-            limits: self.limit,
-            paid_by: Payer { who, key: self.payer },
-            conflicts: self.conflict,
+            limits: self.compared.limit,
+            paid_by,
+            conflicts: self.interests.conflict,
             supersedes: self.supersedes,
         };
         making

@@ -128,7 +128,7 @@ impl Verify {
             );
             return Ok(None);
         };
-        let log = LogArgs { log: Some(name.clone()), url: None, log_key: None, clock: None, ca: None };
+        let log = LogArgs { log: Some(name.clone()), ..LogArgs::default() };
         log.open(&self.memory, 1).map(Some)
     }
 

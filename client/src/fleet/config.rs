@@ -183,9 +183,7 @@ impl Config {
     /// # Errors
     /// Names the table and the field that cannot be used.
     pub fn read(path: &Path, now: fn() -> Timestamp) -> Result<Plan, ConfigError> {
-        let text = file::read_text(path, CONFIG_BYTES_MAX)?;
-        let config: Self = toml::from_str(&text)
-            .map_err(|source| ConfigError::Form { path: path.to_owned(), source: Box::new(source) })?;
+        let config: Self = file::read_toml(path, CONFIG_BYTES_MAX)?;
         config.plan(path.parent().unwrap_or_else(|| Path::new(".")), now)
     }
 
@@ -340,17 +338,9 @@ fn policy(table: &LogTable, base: &Path) -> Result<Option<LogPolicy>, (&'static 
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// The file cannot be read.
+    /// A file cannot be read, or the configuration is not TOML of its form.
     #[error(transparent)]
     File(#[from] FileError),
-    /// Not TOML, an unknown key, or a value of the wrong type.
-    #[error("{}: {source}", path.display())]
-    Form {
-        /// Which.
-        path: PathBuf,
-        /// Where and what.
-        source: Box<toml::de::Error>,
-    },
     /// A value that cannot be.
     #[error("{key}: {reason}")]
     Value {
@@ -404,7 +394,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("monitor.toml");
         std::fs::write(&path, text).unwrap();
-        Config::read(&path, || Timestamp::from_millis(0).unwrap()).map_err(|error| error.to_string())
+        Config::read(&path, || Timestamp::from_millis(0).unwrap())
+            .map_err(|error| format!("{:#}", anyhow::Error::from(error)))
     }
 
     /// Several logs with several vantage points each, rules, lists, sinks and peers.

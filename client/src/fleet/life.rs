@@ -146,7 +146,7 @@ impl Life {
             now: &now,
             progress: &progress,
             notes: &notes,
-            observe: &mut |index, entry, statement, report| step.observe(index, entry, statement, report),
+            observe: &mut |sight, report| step.observe(sight, report),
             record: &mut |findings| step.record(findings),
         };
         let report = if self.running.once {

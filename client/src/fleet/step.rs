@@ -2,18 +2,15 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use counterfoil_merkle::LeafIndex;
 use counterfoil_receipt::{
     Timestamp,
     audit::{Class, Finding, Report, report::FINDINGS_PER_CODE_MAX},
-    entry::Entry,
-    statement::Statement,
 };
 
 use crate::{
     alert::{Alerts, Found, QueueError},
-    monitor::StateError,
-    watch::{Hit, Record, Watch},
+    monitor::{Sight, StateError},
+    watch::{Hit, Watch},
 };
 
 /// How many matches are gathered before they are made durable, whether or not the look has got to a rest.
@@ -53,26 +50,24 @@ impl Step {
         (inner.reported, inner.failed) = (0, None);
     }
 
-    /// An entry is read: the rules look at it.
-    pub(super) fn observe(
-        &self,
-        index: LeafIndex,
-        entry: &Entry,
-        statement: Option<&Statement>,
-        report: &mut Report,
-    ) {
+    /// An entry is read, or a deadline has passed: the rules look at it.
+    pub(super) fn observe(&self, sight: Sight<'_>, report: &mut Report) {
         let mut inner = self.lock();
         // What cannot be kept is not gathered: the state will not go past it.
         if inner.failed.is_some() {
             return;
         }
-        for Hit { rule, finding } in inner.watch.observe(Record { index, entry, statement }) {
+        let hits = match sight {
+            Sight::Record(record) => inner.watch.observe(record),
+            Sight::Lapsed(duty) => inner.watch.lapsed(duty),
+        };
+        for Hit { rule, finding } in hits {
             inner.reported += 1;
             // Each must be in the report, so that a step with matches is one that has something to record; what is beyond
             // the report's limit is counted there, and its text is here alone.
             let shown = inner.reported <= FINDINGS_PER_CODE_MAX;
             report.push(finding.code, finding.place, if shown { &finding.message } else { "" });
-            inner.gathered.push(Found::new(&finding, Some(rule)));
+            inner.gathered.push(Found::new(&finding, rule));
         }
         if inner.gathered.len() >= GATHERED_MAX {
             inner.failed = self.flush(&mut inner).err();
@@ -125,7 +120,7 @@ impl Inner {
         let mut found = Vec::new();
         for finding in findings.iter().filter(|finding| finding.class() != Class::Match) {
             for Hit { rule, finding } in self.watch.numbering(finding) {
-                found.push(Found::new(&finding, Some(rule)));
+                found.push(Found::new(&finding, rule));
             }
             if !self.watch.is_known_good(finding) {
                 found.push(Found::new(finding, None));
@@ -139,10 +134,14 @@ impl Inner {
 mod tests {
     use std::collections::BTreeSet;
 
-    use counterfoil_receipt::entry::EntryDraft;
+    use counterfoil_merkle::LeafIndex;
+    use counterfoil_receipt::{
+        Statement,
+        entry::{Entry, EntryDraft},
+    };
 
     use super::*;
-    use crate::{alert::Settings, testlog};
+    use crate::{alert::Settings, testlog, watch::Record};
 
     fn now() -> Timestamp {
         Timestamp::from_millis(1_763_712_345_678).unwrap()
@@ -170,7 +169,10 @@ kinds = ["receipt"]"#
         let count = 3 * GATHERED_MAX as u64 + 7;
         let mut fresh = Report::new();
         for index in 0..count {
-            step.observe(LeafIndex::new(index).unwrap(), &entry, Some(&statement), &mut fresh);
+            let index = LeafIndex::new(index).unwrap();
+            let record = Record { index, entry: &entry, statement: Some(&statement), about: None };
+            step.observe(Sight::Record(record), &mut fresh);
+            let index = index.get();
             if index % 50 == 49 || index + 1 == count {
                 // As the monitor does it: nothing found is nothing to record.
                 if !fresh.findings().is_empty() {

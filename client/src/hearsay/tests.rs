@@ -36,7 +36,7 @@ impl Heard {
             now: &|| Timestamp::from_millis(8000).unwrap(),
             progress: &|_, _| (),
             notes: &[],
-            observe: &mut |_, _, _, _| (),
+            observe: &mut |_, _| (),
             record: &mut |_| Ok(()),
         };
         monitor.round(&mut outside).await.unwrap();

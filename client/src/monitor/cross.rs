@@ -22,7 +22,7 @@ struct Proof {
 
 impl Monitor {
     /// Compares what a vantage point says in other ways with the tree that was read, now that it has grown from `old`.
-    /// `any` chooses the entry whose proof is asked for.
+    /// `any` chooses the entry whose proof is asked for, and whose bundle of statements is looked at again.
     pub(super) async fn cross_check(
         &mut self,
         reader: &Reader,
@@ -32,9 +32,10 @@ impl Monitor {
     ) -> Result<(), StateError> {
         let new = self.state.head();
         self.old_edge(reader, old, report).await?;
+        let index = LeafIndex::new(any % new.size.get())?;
+        self.statements_again(reader, index, report).await?;
         let Some(api) = reader.source().api() else { return Ok(()) };
         let gave = self.state.views.get(reader.name()).is_some_and(|view| view.gives_proofs());
-        let index = LeafIndex::new(any % new.size.get())?;
         let leaf = self.directory.tiles().leaf(index, self.state.audit.frontier())?;
         let consistency = format!("v1/proofs/consistency?from={}&to={}", old.size, new.size);
         let inclusion = format!("v1/proofs/inclusion?index={index}&size={}", new.size);

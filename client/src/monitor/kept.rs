@@ -8,19 +8,21 @@
 //! log/tile/entries/<N>, statement/<N>   entries and statements, with `--keep`
 //! log/….p/<W>                        the right edge of the tree in `checkpoint`, and of the one before
 //! log/checkpoint                     the newest checkpoint all of whose tree is there
+//! erased                             what was erased here: it is erased again at every start
 //! ```
 //!
 //! Nothing is written but what was found under a root that the log signed, and of statements only those that their entries
 //! name: a hostile log can fill no more disk than its tree has entries.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
 };
 
 use counterfoil_merkle::{
-    Frontier, TreeSize,
-    bundle::{format_bundle, parse_bundle},
+    Frontier, LeafIndex, TreeSize,
+    bundle::{empty_items, format_bundle, parse_bundle},
     checkpoint::SignedCheckpoint,
     tile::{TILE_WIDTH, TileId, TileKind, TilePath},
 };
@@ -28,7 +30,7 @@ use counterfoil_merkle::{
 use super::{
     bundle::Bundle,
     state::StateError,
-    tiles::{Written, write_file},
+    tiles::{Written, sync_directory, write_file},
 };
 
 /// Entries and statements in a directory.
@@ -50,7 +52,7 @@ impl Kept {
         let served = parse_bundle(statements).unwrap_or_default();
         let before = self.statements_before(bundle)?;
         let before = parse_bundle(&before).unwrap_or_default();
-        // Erasures come as records of their own: once there are such records, they empty the slot here too.
+        // What is erased later is emptied here by its record: see `Kept::erase`.
         let slot = |position: usize| -> &[u8] {
             let new = position.checked_sub(bundle.wanted.known);
             match new.map(|new| bundle.leaves.get(new).is_some_and(|leaf| leaf.names_statement())) {
@@ -84,6 +86,55 @@ impl Kept {
             written.write(self.root.join(path.to_string()), &tile.to_bytes(width))?;
         }
         Ok(())
+    }
+
+    /// Empties the slots of statements that records of the log erased, in every form of their bundles that is here. On
+    /// return nothing of them comes back.
+    pub(super) fn erase(&self, statements: &BTreeSet<LeafIndex>) -> Result<(), StateError> {
+        let mut all = self.erased_before()?;
+        all.extend(statements);
+        let lines: String = all.iter().map(|index| format!("{index}\n")).collect();
+        // First of all, so that it is done again if this is stopped halfway, or an older copy is put here.
+        write_file(&self.erased(), lines.as_bytes())?;
+        self.empty(statements)
+    }
+
+    /// Erases again what was erased before.
+    pub(super) fn erase_again(&self) -> Result<(), StateError> {
+        self.empty(&self.erased_before()?)
+    }
+
+    fn erased_before(&self) -> Result<BTreeSet<LeafIndex>, StateError> {
+        let path = self.erased();
+        let text = match fs::read_to_string(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
+            text => text.map_err(|source| StateError::Io { path: path.clone(), source })?,
+        };
+        let index = |line: &str| line.parse().ok().and_then(|index| LeafIndex::new(index).ok());
+        text.lines().map(index).collect::<Option<_>>().ok_or(StateError::Damaged { path })
+    }
+
+    fn empty(&self, statements: &BTreeSet<LeafIndex>) -> Result<(), StateError> {
+        let mut bundles: BTreeMap<u64, BTreeSet<u64>> = BTreeMap::new();
+        for index in statements {
+            bundles.entry(index.get() / TILE_WIDTH).or_default().insert(index.get() % TILE_WIDTH);
+        }
+        for (index, slots) in bundles {
+            let full = TilePath::full(TileKind::Statements, index);
+            let partial = self.root.join(TilePath { width: 1, ..full }.to_string());
+            let full = self.root.join(full.to_string());
+            let mut forms = files_in(partial.parent())?;
+            forms.extend([full.with_added_extension("new"), full]);
+            for path in forms {
+                empty_file(&path, |slot| slots.contains(&(slot as u64)))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The list of what was erased here, beside the files that are served.
+    fn erased(&self) -> PathBuf {
+        self.root.with_file_name("erased")
     }
 
     /// Shows a checkpoint, all of whose tree is there and durable, and lets go of the edges before the last one shown.
@@ -140,4 +191,30 @@ impl Kept {
         }
         Ok(())
     }
+}
+
+/// The files of a directory; none if there is no such directory.
+fn files_in(directory: Option<&Path>) -> Result<Vec<PathBuf>, StateError> {
+    let Some(directory) = directory else { return Ok(Vec::new()) };
+    let failed = |source| StateError::Io { path: directory.to_owned(), source };
+    let files = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        files => files.map_err(failed)?,
+    };
+    files.map(|file| file.map(|file| file.path()).map_err(failed)).collect()
+}
+
+/// Empties slots of a bundle of statements, if it is there; what never got its place goes altogether.
+fn empty_file(path: &Path, emptied: impl Fn(usize) -> bool) -> Result<(), StateError> {
+    let failed = |source| StateError::Io { path: path.to_owned(), source };
+    let before = match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        read => read.map_err(failed)?,
+    };
+    if path.extension().is_some_and(|extension| extension == "new") {
+        fs::remove_file(path).map_err(failed)?;
+        return path.parent().map_or(Ok(()), sync_directory);
+    }
+    let left = empty_items(&before, emptied).map_err(|_| StateError::Damaged { path: path.to_owned() })?;
+    if left == before { Ok(()) } else { write_file(path, &left) }
 }

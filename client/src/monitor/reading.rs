@@ -5,23 +5,27 @@
 
 use std::time::Instant;
 
-use counterfoil_merkle::{TreeSize, frontier::FullTile, tile::TILE_WIDTH};
+use counterfoil_merkle::{Hash, LeafIndex, TreeSize, frontier::FullTile, tile::TILE_WIDTH};
 use counterfoil_receipt::{
-    Timestamp,
+    Entry, Statement, Timestamp,
     audit::{Audit, Code, Place},
+    standing::Agenda,
 };
 use tokio::task::spawn_blocking;
 
 use super::{
     bundle::Bundle,
     found::Found,
+    lookup::Abouts,
     outline::Outline,
     pipeline::{Pipeline, fetch_one},
     reader::Readers,
-    round::{Monitor, Outside, Settings},
+    round::{Monitor, Outside, Settings, Sight, tell_lapsed},
     state::{Newest, StateError},
+    subjects::has_subject,
     tiles::Written,
 };
+use crate::watch;
 
 /// Most entries between two times that the state is kept.
 const STEP_ENTRIES_MAX: u64 = 1 << 16;
@@ -33,14 +37,16 @@ const STEP_BYTES_MAX: usize = 64 << 20;
 const STEP_FINDINGS_MAX: usize = 1024;
 
 /// One reading.
-struct Reading<'m> {
-    monitor: &'m mut Monitor,
+pub(super) struct Reading<'m> {
+    pub(super) monitor: &'m mut Monitor,
     newest: Newest,
     /// The audit as far as it was read; the state's follows with each step.
-    audit: Audit,
+    pub(super) audit: Audit,
+    /// What is due, as far as was read; likewise.
+    agenda: Agenda,
     outline: Outline,
-    pipeline: Pipeline,
-    readers: Readers,
+    pub(super) pipeline: Pipeline,
+    pub(super) readers: Readers,
     written: Written,
     /// Entries since the last step.
     entries: u64,
@@ -63,10 +69,11 @@ impl Monitor {
             None => Outline::open(newest.head(), &mut readers, &mut found.fresh).await,
         };
         let (Some(outline), Some(reader)) = (outline, readers.first()) else { return Ok(()) };
-        let audit = self.state.audit.clone();
+        let (audit, agenda) = (self.state.audit.clone(), self.state.agenda.clone());
         let pipeline = Pipeline::new(std::sync::Arc::clone(reader), audit.size(), newest.head().size);
         let (written, entries) = (Written::default(), 0);
-        let reading = Reading { monitor: self, newest, audit, outline, pipeline, readers, written, entries };
+        let reading =
+            Reading { monitor: self, newest, audit, agenda, outline, pipeline, readers, written, entries };
         reading.run(outside, found).await
     }
 }
@@ -80,7 +87,8 @@ impl Reading<'_> {
                 return Ok(());
             }
             let Some(bundle) = self.next(found).await else { break };
-            self.take(&bundle, outside, found)?;
+            let Some(abouts) = self.abouts(&bundle, found).await? else { break };
+            self.take(&bundle, &abouts, outside, found)?;
             (outside.progress)(self.audit.size(), new);
             let read = self.audit.size().get() - old.get();
             let late = started.elapsed() >= reading_time_max || read >= reading_entries_max;
@@ -132,6 +140,7 @@ impl Reading<'_> {
     fn take(
         &mut self,
         bundle: &Bundle,
+        abouts: &Abouts,
         outside: &mut Outside<'_>,
         found: &mut Found,
     ) -> Result<(), StateError> {
@@ -141,7 +150,7 @@ impl Reading<'_> {
             let index = self.audit.size().next_index();
             self.audit.take(leaf, now, &mut found.fresh, |tile| filled.push(tile))?;
             if let Some(entry) = leaf.entry() {
-                (outside.observe)(index, entry, leaf.statement(), &mut found.fresh);
+                self.look_at(index, leaf.hash(), entry, leaf.statement(), abouts, outside, found);
             }
         }
         for tile in &filled {
@@ -152,6 +161,35 @@ impl Reading<'_> {
         }
         self.entries += bundle.leaves.len() as u64;
         Ok(())
+    }
+
+    /// Looks at a record: what has become due before it, what it is about, and what follows from it.
+    #[expect(clippy::too_many_arguments, reason = "a record, and where what is found goes")]
+    fn look_at(
+        &mut self,
+        index: LeafIndex,
+        leaf: Hash,
+        entry: &Entry,
+        statement: Option<&Statement>,
+        abouts: &Abouts,
+        outside: &mut Outside<'_>,
+        found: &mut Found,
+    ) {
+        for duty in self.agenda.lapse(entry.at) {
+            tell_lapsed(&duty, outside, found);
+        }
+        let wanted = entry.about.filter(|_| has_subject(entry.kind));
+        let kept = wanted.and_then(|about| self.monitor.subjects.get(about).cloned());
+        let sought = wanted.and_then(|about| abouts.get(&about));
+        if let Some(missing) = wanted.filter(|_| kept.is_none() && sought.is_none()) {
+            let message = format_args!("it is about {missing}: no record before it that it can be about");
+            found.fresh.push(Code::NotAdmitted, Place::Entry(index), message);
+        }
+        let about = kept.or_else(|| sought.cloned().flatten());
+        let known = self.agenda.take(index, leaf, entry, statement, about.as_ref());
+        self.monitor.subjects.put(leaf, known);
+        let record = watch::Record { index, entry, statement, about: about.as_ref() };
+        (outside.observe)(Sight::Record(record), &mut found.fresh);
     }
 
     /// When the entries were first seen to be there: with the checkpoint that has them.
@@ -182,6 +220,7 @@ impl Reading<'_> {
         found.record(outside)?;
         let monitor = &mut *self.monitor;
         monitor.state.audit = self.audit.clone();
+        monitor.state.agenda = self.agenda.clone();
         monitor.state.newest = Some(Newest { ahead, ..self.newest.clone() });
         monitor.state.advanced = Some((outside.now)());
         self.entries = 0;

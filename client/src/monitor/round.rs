@@ -8,15 +8,14 @@ use std::{
 };
 
 use counterfoil_merkle::{
-    LeafIndex, TreeHead, TreeSize, evidence::ForkEvidence, key::VerifierKey, policy::Policy,
+    Hash, TreeHead, TreeSize, evidence::ForkEvidence, key::VerifierKey, policy::Policy,
 };
 use counterfoil_receipt::{
     Timestamp,
     audit::{ClockLine, Code, Finding, Ids, Place, Report},
-    entry::Entry,
-    statement::Statement,
+    standing::{DUTIES_MAX, Duty},
 };
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{sync::watch as channel, task::JoinSet};
 
 use super::{
     STALE_AFTER_S,
@@ -30,10 +29,11 @@ use super::{
     reading::Backlogs,
     snapshot::Snapshot,
     state::{State, StateDir, StateError},
+    subjects::Subjects,
     vantage::{Shows, Vantage},
     views::{CACHE_S, Delays},
 };
-use crate::log::KnownLog;
+use crate::{log::KnownLog, watch};
 
 /// How many records are remembered while the monitor runs, so as to find one that is logged twice.
 const IDS_MAX: usize = 1 << 18;
@@ -92,8 +92,17 @@ impl Default for Settings {
     }
 }
 
+/// What is seen while a log is read.
+#[derive(Clone, Copy, Debug)]
+pub enum Sight<'a> {
+    /// A record.
+    Record(watch::Record<'a>),
+    /// A deadline has passed, and what was due by then was not done.
+    Lapsed(&'a Duty),
+}
+
 /// Who looks at entries as they are read.
-pub type Observe<'a> = dyn FnMut(LeafIndex, &Entry, Option<&Statement>, &mut Report) + Send + 'a;
+pub type Observe<'a> = dyn FnMut(Sight<'_>, &mut Report) + Send + 'a;
 
 /// Who makes findings durable.
 pub type Record<'a> = dyn FnMut(&[Finding]) -> Result<(), StateError> + Send + 'a;
@@ -107,8 +116,9 @@ pub struct Outside<'a> {
     /// Checkpoints of the log that somebody else was shown. None of them is trusted.
     pub notes: &'a [String],
     /// Shown each entry that can be read, in the order of their indexes, with its statement if that is there and the
-    /// entry's own. It is of a tree that the log signed. What it finds goes into the report. An entry comes again only if
-    /// the round ended, by an error or a crash, before the state went past it.
+    /// entry's own, and each deadline that passes between them or after the last. It is of a tree that the log signed. What
+    /// it finds goes into the report. A sight comes again only if the round ended, by an error or a crash, before the state
+    /// went past it.
     pub observe: &'a mut Observe<'a>,
     /// Makes findings durable. Called before the state goes past what they are about; if it fails, the round ends with its
     /// error and the state stays where it was. The same finding may come again, in a later round or after a crash.
@@ -135,10 +145,14 @@ pub struct Monitor {
     pub(super) dirty: bool,
     /// Whether the last round came to its end. If not, what is in memory may be ahead of what was recorded.
     settled: bool,
-    readers: Vec<Arc<Reader>>,
+    pub(super) readers: Vec<Arc<Reader>>,
     kept: Option<Kept>,
     backlogs: Backlogs,
-    snapshots: watch::Sender<Snapshot>,
+    /// Whether the last round saw an empty slot that a record may still explain: another look tells.
+    pub(super) unexplained: bool,
+    /// What is known of records that later ones may be about.
+    pub(super) subjects: Subjects,
+    snapshots: channel::Sender<Snapshot>,
 }
 
 impl Monitor {
@@ -164,10 +178,17 @@ impl Monitor {
         let readers = vantages.into_iter().enumerate().map(reader).collect();
         let policy = known.policy.as_ref().map(|policy| policy.policy().clone());
         let witnesses = policy.iter().flat_map(Policy::witnesses).map(|(_, listed)| &listed.key);
-        let mut cosigners: Vec<_> = clock.iter().chain(witnesses).cloned().collect();
-        cosigners.dedup();
+        let mut cosigners: Vec<VerifierKey> = Vec::new();
+        for key in clock.iter().chain(witnesses) {
+            if !cosigners.contains(key) {
+                cosigners.push(key.clone());
+            }
+        }
         let kept = settings.keep.then(|| Kept::new(directory.tiles().root()));
-        let snapshots = watch::Sender::new(Snapshot::of(&directory, &state, &log, &cosigners));
+        if let Some(kept) = &kept {
+            kept.erase_again()?;
+        }
+        let snapshots = channel::Sender::new(Snapshot::of(&directory, &state, &log, &cosigners));
         Ok(Self {
             directory,
             state,
@@ -182,6 +203,8 @@ impl Monitor {
             readers,
             kept,
             backlogs: Backlogs::default(),
+            unexplained: false,
+            subjects: Subjects::default(),
             snapshots,
         })
     }
@@ -217,7 +240,7 @@ impl Monitor {
     }
 
     /// What the monitor knows, from now on: a new value whenever it has kept something new.
-    pub fn snapshots(&self) -> watch::Receiver<Snapshot> {
+    pub fn snapshots(&self) -> channel::Receiver<Snapshot> {
         self.snapshots.subscribe()
     }
 
@@ -227,6 +250,10 @@ impl Monitor {
         let mut report = self.round(outside).await?;
         while self.state.backlog() > 0 && self.state.head().size > before {
             before = self.state.head().size;
+            report.absorb(self.round(outside).await?);
+        }
+        // A log shows a slot empty once it has published the record: another look must find it.
+        if self.unexplained {
             report.absorb(self.round(outside).await?);
         }
         Ok(report)
@@ -250,6 +277,7 @@ impl Monitor {
         self.state = self.directory.load(&self.log, self.clock.as_ref(), self.settings.keep)?;
         self.state.audit = self.state.audit.clone().with_ids(Ids::newest(IDS_MAX));
         self.forks = Forks::open(self.directory.path(), &self.log)?;
+        self.subjects = Subjects::default();
         self.dirty = false;
         Ok(())
     }
@@ -258,8 +286,11 @@ impl Monitor {
         let mut found = Found::new();
         self.standing(&mut found.fresh)?;
         let old = self.state.head();
+        let asked: BTreeSet<Hash> = self.state.audit.erasures().empty.keys().copied().collect();
         let mut outline = None;
         let mut shown = self.look(&mut *outside, &mut found).await;
+        let served = |place| self.readers.iter().any(|it| it.shows() == Shows::Log && it.place() == place);
+        let looked = shown.iter().any(|shown| served(shown.place));
         // The largest first: it tells most about the others.
         shown.sort_by_key(|shown| std::cmp::Reverse(shown.seen.head().size));
         for shown in shown {
@@ -280,7 +311,18 @@ impl Monitor {
         )
         .await?;
         self.reconcile(&mut None, outside, &mut found).await?;
+        let empty = &self.state.audit.erasures().empty;
+        self.unexplained = empty.keys().any(|leaf| !asked.contains(leaf));
+        self.lapse(outside, &mut found);
         self.after_reading(old, &mut found).await?;
+        if self.state.backlog() == 0 {
+            self.follow_erasures((outside.now)(), &mut found.fresh).await?;
+            // What was seen before this look at the log, all of which was read since.
+            if looked {
+                let erasures = self.state.audit.erasures_mut();
+                self.dirty |= erasures.report_unexplained(|leaf| asked.contains(leaf), &mut found.fresh);
+            }
+        }
         self.withheld((outside.now)(), &mut found.fresh);
         let (backlog, size) = (self.state.backlog(), self.state.known().size);
         self.backlogs.take(backlog, size, &mut found);
@@ -300,6 +342,12 @@ impl Monitor {
         }
         if self.clock.is_none() {
             report.push(Code::ClockUnchecked, Place::Log, "the key of the log's clock was not given");
+        }
+        if self.state.agenda.has_overflowed() {
+            let message = format_args!(
+                "more than {DUTIES_MAX} disputes, remedies or policies at once: some are not followed"
+            );
+            report.push(Code::DutiesUntracked, Place::Log, message);
         }
         if let Some(expected) =
             self.settings.expect.filter(|expected| expected.size <= self.state.head().size)
@@ -416,7 +464,8 @@ impl Monitor {
         let Some(newest) = self.state.newest.clone().filter(|_| self.state.backlog() == 0) else {
             return Ok(());
         };
-        if let Some(kept) = &self.kept {
+        // Whoever reads from here shall not see a slot empty before the record that explains it.
+        if let Some(kept) = self.kept.as_ref().filter(|_| !self.unexplained) {
             kept.show(&newest.checkpoint)?;
         }
         if self.state.head().size > old.size {
@@ -429,6 +478,27 @@ impl Monitor {
             }
         }
         Ok(())
+    }
+
+    /// Says which deadlines have passed, once all was read that the log shows.
+    ///
+    /// The time is the log's own, as attested for the tree that was read: whatever comes later is dated later. Without the key of
+    /// its clock it is the monitor's.
+    fn lapse(&mut self, outside: &mut Outside<'_>, found: &mut Found) {
+        if self.state.backlog() > 0 || self.state.newest.is_none() {
+            return;
+        }
+        let size = self.state.head().size;
+        let attested = self.state.audit.times().attested.iter().filter(|attested| attested.size == size);
+        let attested_s = attested.map(|attested| attested.latest_s).max();
+        let moment = match &self.clock {
+            Some(_) => attested_s.and_then(|time_s| Timestamp::from_millis(time_s.saturating_mul(1000))),
+            None => Some((outside.now)()),
+        };
+        for duty in moment.into_iter().flat_map(|moment| self.state.agenda.lapse(moment)) {
+            tell_lapsed(&duty, outside, found);
+            self.dirty = true;
+        }
     }
 
     /// Reports checkpoints whose trees nobody has shown for too long.
@@ -471,6 +541,13 @@ impl Monitor {
         self.snapshots.send_replace(snapshot);
         Ok(())
     }
+}
+
+/// Says that a deadline has passed.
+pub(super) fn tell_lapsed(duty: &Duty, outside: &mut Outside<'_>, found: &mut Found) {
+    (outside.observe)(Sight::Lapsed(duty), &mut found.fresh);
+    let code = if duty.remedy.is_some() { Code::RemedyOverdue } else { Code::AnswerOverdue };
+    found.fresh.push(code, Place::Entry(duty.index), watch::describe::duty(duty));
 }
 
 /// Some vantage point must have the log's tiles, and each a name of its own: what it has shown is remembered by that.

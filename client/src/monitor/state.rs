@@ -4,12 +4,14 @@
 //!
 //! ```text
 //! lock                held while a monitor runs
-//! monitor.json        how far the tree was read, the newest checkpoint, times and streams; then the digest of that line
+//! monitor.json        how far the tree was read, the newest checkpoint, times, streams and open duties; then the digest of that line
 //! mark                which state is the newest: nobody can put an older one in its place
 //! log/                the log's files: full hash tiles, durable before monitor.json speaks of them; more with `--keep`
 //! evidence/<id>.txt   proven forks
+//! erased              what was erased below `log/`, with `--keep`
 //! ```
 
+mod agenda;
 mod document;
 mod mark;
 
@@ -28,7 +30,7 @@ use counterfoil_merkle::{
     note::Note,
     tree::TreeError,
 };
-use counterfoil_receipt::{Timestamp, audit::Audit};
+use counterfoil_receipt::{Timestamp, audit::Audit, standing::Agenda};
 
 use super::{
     PENDING_MAX,
@@ -46,6 +48,8 @@ const STATE_BYTES_MAX: u64 = 1 << 30;
 pub struct State {
     /// The audit of the tree, as far as it was read: each leaf was found under a root that the log signed.
     pub audit: Audit,
+    /// Whose answers and remedies are due, by the records that were read.
+    pub agenda: Agenda,
     /// The newest checkpoint, whose tree starts with the one that was read; none before the first.
     pub newest: Option<Newest>,
     /// Signed checkpoints that the log shows no tree for.
@@ -92,6 +96,7 @@ impl State {
     pub fn new(log: VerifierKey, clock: Option<VerifierKey>, keeps: bool) -> Self {
         Self {
             audit: Audit::new(log, clock),
+            agenda: Agenda::default(),
             newest: None,
             pending: Vec::new(),
             advanced: None,

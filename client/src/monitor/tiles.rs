@@ -92,6 +92,53 @@ impl OwnTiles {
         Ok(bundle.hash(position).ok_or(TreeError::OutOfRange { index, size: frontier.size() })?)
     }
 
+    /// Where these leaves are in the tree that was read. Reads 32 MB for a million entries.
+    pub(super) fn find(
+        &self,
+        leaves: &BTreeSet<Hash>,
+        frontier: &Frontier,
+    ) -> Result<BTreeMap<Hash, LeafIndex>, StateError> {
+        let mut found = BTreeMap::new();
+        for index in 0..frontier.size().get().div_ceil(TILE_WIDTH) {
+            let bundle = self.bundle(index, frontier)?;
+            for (hash, position) in lowest(&bundle).zip(index * TILE_WIDTH..) {
+                if leaves.contains(&hash) {
+                    found.insert(hash, LeafIndex::new(position)?);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Where a leaf is, in the tree that was read: the newest place, if it is there twice.
+    ///
+    /// Reads the leaves' tiles from the newest back: some 20 us for 256 leaves.
+    pub(super) fn newest(&self, leaf: Hash, frontier: &Frontier) -> Result<Option<LeafIndex>, StateError> {
+        let at = |bundle: u64, position: usize| {
+            let index = LeafIndex::new(bundle * TILE_WIDTH + position as u64)?;
+            Ok::<_, TreeError>(Some(index))
+        };
+        let full = frontier.size().get() / TILE_WIDTH;
+        let ragged = frontier.tile(0).filter(|_| !frontier.size().get().is_multiple_of(TILE_WIDTH));
+        if let Some(position) = ragged.and_then(|tile| lowest(tile).position(|hash| hash == leaf)) {
+            return Ok(at(full, position)?);
+        }
+        for bundle in (0..full).rev() {
+            let path = self.path(TileId { level: 0, index: bundle });
+            let read = match fs::read(&path) {
+                // One that this step has written gets its place when the step is over.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => fs::read(temporary(&path)),
+                read => read,
+            };
+            let bytes = read.map_err(|source| StateError::Io { path, source })?;
+            let mut hashes = bytes.chunks_exact(leaf.as_bytes().len());
+            if let Some(position) = hashes.position(|hash| hash == leaf.as_bytes()) {
+                return Ok(at(bundle, position)?);
+            }
+        }
+        Ok(None)
+    }
+
     fn node(&self, node: NodeId, read: &mut BTreeMap<TileId, TileTree>) -> Result<Hash, StateError> {
         let id = TileId::of(node);
         if let std::collections::btree_map::Entry::Vacant(vacant) = read.entry(id) {

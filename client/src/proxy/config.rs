@@ -98,9 +98,7 @@ impl Base {
 impl Config {
     /// Reads a configuration file; paths in it are taken relative to its directory.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = file::read_text(path, CONFIG_BYTES_MAX)?;
-        let form = |source| ConfigError::Form { path: path.to_owned(), source: Box::new(source) };
-        let mut config: Self = toml::from_str(&text).map_err(form)?;
+        let mut config: Self = file::read_toml(path, CONFIG_BYTES_MAX)?;
         let base = path.parent().unwrap_or(Path::new("."));
         let upstreams = config.upstream.iter_mut().filter_map(|upstream| upstream.ca.as_mut());
         let others = [&mut config.log.ca, &mut config.keep.bodies].into_iter().flatten();
@@ -187,17 +185,9 @@ impl Config {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// It cannot be read.
+    /// A file cannot be read, or the configuration is not TOML of its form.
     #[error(transparent)]
     File(#[from] FileError),
-    /// It is not TOML of its form.
-    #[error("{}: {source}", path.display())]
-    Form {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong, and where.
-        source: Box<toml::de::Error>,
-    },
     /// Something in it cannot work.
     #[error("configuration: {what}")]
     Value {
@@ -245,7 +235,7 @@ mod tests {
             (format!("{LEAST}[push]\n"), "neither folder nor command"),
             (format!("{LEAST}[limits]\nx = 1\n"), "unknown field `x`"),
         ] {
-            let error = read(&text).expect_err(message).to_string();
+            let error = format!("{:#}", anyhow::Error::from(read(&text).expect_err(message)));
             assert!(error.contains(message), "{error}");
         }
     }

@@ -29,6 +29,10 @@ use crate::{
 const BATCH: usize = 250;
 const _: () = assert!(BATCH <= BATCH_MAX, "what the log takes");
 
+/// How long work gathers before it begins, unless there is enough for a whole request. Each request costs the log a durable
+/// record, and nobody waits for a receipt so closely.
+const GATHER: Duration = Duration::from_millis(20);
+
 /// How long refused work rests at most before it is tried again.
 const REST_MAX: Duration = Duration::from_secs(300);
 
@@ -39,6 +43,16 @@ pub enum Work {
     Deliver(Submitter),
     /// Openings and claim keys go to the operator.
     Push(Push),
+}
+
+impl Work {
+    /// What its thread is called.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Deliver(_) => "deliver",
+            Self::Push(_) => "push",
+        }
+    }
 }
 
 /// One worker.
@@ -59,7 +73,11 @@ impl Worker {
         let mut again: Option<Instant> = None;
         loop {
             let more = self.spool.more();
-            let batch = self.next(from);
+            let mut batch = self.next(from);
+            if !batch.is_empty() && batch.len() < BATCH && !*stop.borrow() {
+                sleep(GATHER).await;
+                batch = self.next(from);
+            }
             if let Some(last) = batch.last() {
                 match self.work_on(&batch).await {
                     Ok(left) => {

@@ -44,8 +44,8 @@ use held::Held;
 /// What an exchange takes of the spool beside its request.
 pub(super) const ROOM_BYTES: u64 = 64 * 1024;
 
-/// From how many bytes of bodies on they are read where nobody else is held up.
-const LARGE_BYTES: u64 = 256 * 1024;
+/// From how many bytes of bodies on they are read where nobody else is held up: reading so much takes a tenth of a millisecond.
+const LARGE_BYTES: u64 = 32 * 1024;
 
 /// How long the end of an answer may wait to be taken.
 const LAST_PIECES: Duration = Duration::from_secs(60);

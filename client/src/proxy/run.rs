@@ -21,6 +21,7 @@ use tracing::{error, info, warn};
 
 use super::{
     app::{Bounds, Proxy, Retry, Service, now},
+    background,
     bodies::{Bodies, Term},
     budget::Budget,
     config::{Config, ConfigError, Keep},
@@ -115,8 +116,9 @@ pub async fn start(config: &Config, log: Origin, submitter: Submitter) -> Result
     let (stop_work, stopped) = watch::channel(false);
     let mut workers = vec![tokio::spawn(sweep(Arc::clone(&proxy), stopped.clone()))];
     for work in work(config, submitter) {
-        let (spool, metrics) = (spool.clone(), Arc::clone(&metrics));
-        workers.push(tokio::spawn(Worker { spool, work, metrics }.run(stopped.clone())));
+        let (spool, metrics, name) = (spool.clone(), Arc::clone(&metrics), work.name());
+        let worker = Worker { spool, work, metrics }.run(stopped.clone());
+        workers.push(background::run(name, worker).map_err(StartError::Thread)?);
     }
     if let Some(admin) = admin {
         workers.push(tokio::spawn(administer(admin, Arc::clone(&proxy), stopped)));
@@ -354,6 +356,9 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+    /// A thread cannot be started.
+    #[error("a thread cannot be started")]
+    Thread(#[source] io::Error),
     /// The system gives no random bytes.
     #[error("the system gives no random bytes")]
     Random(#[source] getrandom::Error),

@@ -20,6 +20,7 @@ use std::{
     thread::JoinHandle,
 };
 
+use counterfoil_merkle::Hash;
 use counterfoil_receipt::{
     Id, SigningKey,
     statement::{Number, Numbering, Origin, SignError, StreamId},
@@ -38,8 +39,11 @@ use writer::{Job, Keeping, Over, Sweep, Writer};
 /// How many jobs may wait for the writer; more wait to be let in.
 const JOBS_MAX: usize = 4096;
 
-/// Bytes of the mark of how far records last: two numbers of 20 digits.
-const ACKNOWLEDGED_BYTES: usize = 20 + 1 + 20 + 1;
+/// Bytes of the mark of how far records last: two numbers of 20 digits, and the digest of that line in hex.
+const ACKNOWLEDGED_BYTES: usize = 20 + 1 + 20 + 1 + 2 * Hash::BYTES + 1;
+
+/// Bytes of the secret's file: the secret and its digest.
+const SECRET_BYTES: usize = 32 + Hash::BYTES;
 
 /// A spool that is open. Clones are the same spool.
 #[derive(Clone, Debug)]
@@ -269,7 +273,7 @@ impl Shared {
             return Ok(());
         }
         let (segment, offset) = reached;
-        let text = format!("{segment:020} {offset:020}\n");
+        let text = acknowledged_text(segment, offset);
         file::replace_durably(&self.folder.join("acknowledged"), text.as_bytes(), Access::Secret)?;
         *noted = reached;
         Ok(())
@@ -296,19 +300,31 @@ fn lock(path: &Path) -> Result<File, SpoolError> {
 /// The spool's secret; `fresh` is written down if there is none.
 fn secret_of(path: &Path, fresh: [u8; 32]) -> Result<Zeroizing<[u8; 32]>, SpoolError> {
     let fresh = Zeroizing::new(fresh);
-    let Some(stored) = file::read_if_there(path, 32)?.map(Zeroizing::new) else {
-        file::create(path, &*fresh, Access::Secret)?;
+    let Some(stored) = file::read_if_there(path, SECRET_BYTES)?.map(Zeroizing::new) else {
+        let mut bytes = Zeroizing::new([0; SECRET_BYTES]);
+        bytes[..32].copy_from_slice(&*fresh);
+        bytes[32..].copy_from_slice(Hash::of(&[&*fresh]).as_bytes());
+        file::create(path, &*bytes, Access::Secret)?;
         return Ok(fresh);
     };
-    let stored = <[u8; 32]>::try_from(stored.as_slice()).map(Zeroizing::new);
-    stored.map_err(|_| SpoolError::Damaged { path: path.to_owned(), offset: 0 })
+    let secret =
+        stored.split_first_chunk().filter(|(secret, digest)| Hash::of(&[*secret]).as_bytes() == *digest);
+    let secret = secret.map(|(secret, _): (&[u8; 32], _)| Zeroizing::new(*secret));
+    secret.ok_or_else(|| SpoolError::Damaged { path: path.to_owned(), offset: 0 })
+}
+
+/// How far records last, as a line, and its digest, as another.
+fn acknowledged_text(segment: u64, offset: u64) -> String {
+    let line = format!("{segment:020} {offset:020}\n");
+    format!("{line}{}\n", Hash::of(&[line.as_bytes()]))
 }
 
 fn acknowledged(path: &Path) -> Result<Option<(u64, u64)>, SpoolError> {
     let Some(bytes) = file::read_if_there(path, ACKNOWLEDGED_BYTES)? else { return Ok(None) };
     let text = String::from_utf8_lossy(&bytes);
-    let pair = text.trim_end().split_once(' ');
+    let pair = text.lines().next().and_then(|line| line.split_once(' '));
     let pair = pair.and_then(|(segment, offset)| Some((segment.parse().ok()?, offset.parse().ok()?)));
+    let pair = pair.filter(|(segment, offset)| acknowledged_text(*segment, *offset) == text);
     pair.map(Some).ok_or_else(|| SpoolError::Damaged { path: path.to_owned(), offset: 0 })
 }
 

@@ -1,9 +1,13 @@
 //! A log's files and interfaces over HTTP.
 
-use std::{fmt, time::Duration};
+use std::{fmt, net::IpAddr, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use reqwest::{Certificate, Method, header, redirect};
+use reqwest::{
+    Certificate, Method, Url,
+    header::{self, HeaderMap, HeaderValue},
+    redirect,
+};
 
 use super::{Resource, SourceError};
 use crate::outbound::trusting;
@@ -16,6 +20,8 @@ const BACK_OFF_MAX: Duration = Duration::from_secs(30);
 pub struct Connection {
     /// PEM of the certificates to trust for `https`, in place of the system's.
     pub authorities: Option<Vec<u8>>,
+    /// The token that every request shows: what [`bearer`] makes. It is sent over `https`, or to this machine.
+    pub token: Option<HeaderValue>,
     /// How often a read is tried again after no answer, 429 or 5xx.
     pub retries: u32,
     /// The longest wait for a connection.
@@ -28,11 +34,23 @@ impl Default for Connection {
     fn default() -> Self {
         Self {
             authorities: None,
+            token: None,
             retries: 0,
             connect_timeout: Duration::from_secs(10),
             read_timeout: Duration::from_secs(30),
         }
     }
+}
+
+/// How a token is shown; never printed. `None` if no header can have it.
+pub fn bearer(token: &str) -> Option<HeaderValue> {
+    let allowed = |c: char| c.is_ascii_graphic();
+    if token.is_empty() || !token.chars().all(allowed) {
+        return None;
+    }
+    let mut value = HeaderValue::from_str(&format!("Bearer {token}")).ok()?;
+    value.set_sensitive(true);
+    Some(value)
 }
 
 /// A server's answer.
@@ -60,12 +78,15 @@ impl Api {
     /// Redirects are not followed: whoever moves a log says so where its key is.
     pub fn new(url: &str, connection: &Connection) -> Result<Self, SourceError> {
         let address = || SourceError::Address { location: url.to_owned() };
-        let parsed = reqwest::Url::parse(url).map_err(|_| address())?;
+        let parsed = Url::parse(url).map_err(|_| address())?;
         if !parsed.has_host() || parsed.query().is_some() || parsed.fragment().is_some() {
             return Err(address());
         }
         let scheme = parsed.scheme();
         let authorities = connection.authorities.as_deref();
+        if scheme == "http" && connection.token.is_some() && !is_this_machine(&parsed) {
+            return Err(SourceError::Token { location: url.to_owned() });
+        }
         match scheme {
             "http" => {}
             "https" => {
@@ -164,8 +185,16 @@ pub(crate) fn back_off(attempt: u32, asked: Option<Duration>) -> Duration {
     asked.unwrap_or(own).min(BACK_OFF_MAX)
 }
 
+/// Whether an address leaves the machine on no wire.
+fn is_this_machine(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+}
+
 fn builder(connection: &Connection) -> reqwest::ClientBuilder {
+    let token = connection.token.iter().map(|token| (header::AUTHORIZATION, token.clone()));
     reqwest::Client::builder()
+        .default_headers(token.collect::<HeaderMap>())
         .user_agent(concat!("counterfoil/", env!("CARGO_PKG_VERSION")))
         .redirect(redirect::Policy::none())
         .connect_timeout(connection.connect_timeout)
@@ -191,6 +220,27 @@ mod tests {
         }
         let none = Connection { authorities: Some(Vec::new()), ..Connection::default() };
         assert!(Api::new("https://log.example", &none).is_ok(), "which trusts nobody");
+    }
+
+    /// A token is neither sent in the clear nor printed.
+    #[test]
+    fn tokens_are_kept_secret() {
+        let token = bearer("secret-token");
+        assert!(token.is_some());
+        let connection = Connection { token, ..Connection::default() };
+        assert!(!format!("{connection:?}").contains("secret"), "{connection:?}");
+        for url in ["https://log.example", "http://localhost:1", "http://127.0.0.1:1", "http://[::1]:1"] {
+            let api = Api::new(url, &connection).unwrap();
+            assert!(!format!("{api:?}").contains("secret"), "{api:?}");
+        }
+        for url in
+            ["http://log.example", "http://10.0.0.1", "http://localhost.example", "http://127.0.0.1.example"]
+        {
+            assert!(matches!(Api::new(url, &connection), Err(SourceError::Token { .. })), "{url}");
+        }
+        for bad in ["", "two words", "a\nb", "ä"] {
+            assert!(bearer(bad).is_none(), "{bad:?}");
+        }
     }
 
     #[test]

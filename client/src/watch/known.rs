@@ -65,12 +65,19 @@ impl KnownGood {
         Ok(Self { lists })
     }
 
+    /// Whether a key is known to be good for that rule; without a rule, for all.
+    pub fn covers_issuer(&self, key: &PublicKey, rule: Option<&str>) -> bool {
+        self.lists_for(rule).any(|list| list.issuers.contains(key))
+    }
+
+    fn lists_for(&self, rule: Option<&str>) -> impl Iterator<Item = &List> {
+        let names = move |list: &&List| rule.is_some_and(|rule| list.rules.iter().any(|name| name == rule));
+        self.lists.iter().filter(move |list| list.rules.is_empty() || names(list))
+    }
+
     /// Whether an entry is known to be good for that rule; without a rule, for all.
     pub fn covers(&self, entry: &Entry, rule: Option<&str>) -> bool {
-        let for_rule = |list: &&List| {
-            list.rules.is_empty() || rule.is_some_and(|rule| list.rules.iter().any(|name| name == rule))
-        };
-        self.lists.iter().filter(for_rule).any(|list| {
+        self.lists_for(rule).any(|list| {
             list.issuers.contains(&entry.issuer)
                 || list.ids.contains(&entry.id)
                 || (!list.leaves.is_empty() && list.leaves.contains(&entry.leaf_hash()))

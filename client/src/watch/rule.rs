@@ -6,14 +6,12 @@ use counterfoil_receipt::{
     Kind, PublicKey,
     audit::{Code, Finding, Place},
     entry::Entry,
-    statement::{
-        Predicate, Receipt, StreamId,
-        receipt::{Model, Outcome},
-    },
+    standing::{Duty, ReceiptFacts},
+    statement::{Predicate, Receipt, StreamId, receipt::Outcome},
 };
 use serde::Deserialize;
 
-use super::{Pattern, Record};
+use super::{Pattern, Record, describe};
 
 /// Most rules: each is looked at for every entry.
 pub const RULES_MAX: usize = 256;
@@ -38,10 +36,14 @@ pub struct RuleTable {
     /// The issuers of whom this is expected: the rule is for all others.
     #[serde(default)]
     pub expected_issuers: Vec<String>,
+    /// Keys that are concerned: those whose receipt a record is all about, who have to answer, or whose key record it is.
+    #[serde(default)]
+    pub concerns: Vec<String>,
     /// Streams: 32 hex digits.
     #[serde(default)]
     pub streams: Vec<String>,
-    /// Patterns for the model in any of its three roles.
+    /// Patterns for the model in any of its three roles. What is asked of models and outcomes is asked of receipts; of a rule that
+    /// names kinds, also of the receipt that a record of such a kind is all about.
     #[serde(default)]
     pub models: Vec<String>,
     /// Patterns for the model that was asked for.
@@ -62,6 +64,10 @@ pub struct RuleTable {
     /// known of records that were read since the monitor started; what it cannot lay at a door is still told as ISSUER.
     #[serde(default)]
     pub numbering: bool,
+    /// Whether the rule is for answers and remedies that are overdue, instead of for records: those that `concerns` names have
+    /// to give, or all about a receipt of theirs or of such a model.
+    #[serde(default)]
+    pub overdue: bool,
 }
 
 /// How far the times in a statement may be from the time at which the log took it. Sealed times are not looked at.
@@ -81,9 +87,12 @@ pub struct Rule {
     pub name: String,
     /// Whether it is for what an audit finds about numbers.
     pub numbering: bool,
+    /// Whether it is for deadlines that passed.
+    pub overdue: bool,
     kinds: HashSet<Kind>,
     issuers: HashSet<PublicKey>,
     expected_issuers: HashSet<PublicKey>,
+    concerns: HashSet<PublicKey>,
     streams: HashSet<StreamId>,
     models: Vec<Pattern>,
     requested: Vec<Pattern>,
@@ -109,11 +118,13 @@ impl Rule {
         let rule = Self {
             name: table.name.clone(),
             numbering: table.numbering,
+            overdue: table.overdue,
             kinds: codes(&table.kinds, Kind::from_code, Kind::ALL)
                 .map_err(|reason| error("kinds", reason))?,
             issuers: parsed(&table.issuers).map_err(|reason| error("issuers", reason))?,
             expected_issuers: parsed(&table.expected_issuers)
                 .map_err(|reason| error("expected_issuers", reason))?,
+            concerns: parsed(&table.concerns).map_err(|reason| error("concerns", reason))?,
             streams: parsed(&table.streams).map_err(|reason| error("streams", reason))?,
             models: parsed(&table.models).map_err(|reason| error("models", reason))?,
             requested: parsed(&table.requested).map_err(|reason| error("requested", reason))?,
@@ -140,13 +151,23 @@ impl Rule {
         if self.window.is_some() && !self.expected_issuers.is_empty() {
             return Err(("window", "and expected_issuers are two rules"));
         }
+        let of_records = !self.kinds.is_empty() || !self.issuers.is_empty() || !self.streams.is_empty();
+        let otherwise = self.numbering || self.window.is_some() || !self.expected_issuers.is_empty();
+        if self.overdue && (of_records || otherwise) {
+            return Err((
+                "overdue",
+                "goes with concerns, and with what is asked of models and outcomes, alone",
+            ));
+        }
         let says_nothing = self.kinds.is_empty()
             && self.issuers.is_empty()
             && self.expected_issuers.is_empty()
+            && self.concerns.is_empty()
             && self.streams.is_empty()
             && !self.asks_the_statement()
             && self.window.is_none()
-            && !self.numbering;
+            && !self.numbering
+            && !self.overdue;
         if says_nothing {
             return Err(("name", "the rule says nothing but its name, and would be for every record"));
         }
@@ -160,10 +181,10 @@ impl Rule {
 
     /// What the rule finds in a record.
     pub fn judge(&self, record: Record<'_>) -> Option<Finding> {
-        if !self.admits(record) {
+        if self.overdue || !self.admits(record) {
             return None;
         }
-        let said = describe(record);
+        let said = describe::in_a_line(record);
         let (code, message) = match self.window {
             Some(window) => (Code::WatchTime, format!("{}; {said}", outside(window, record)?)),
             None if self.expected_issuers.is_empty() => (Code::WatchMatch, said),
@@ -171,6 +192,20 @@ impl Rule {
         };
         let message = format!("rule {}: {message}", self.name);
         Some(Finding { code, place: Place::Entry(record.index), message })
+    }
+
+    /// What the rule finds in a deadline that passed.
+    pub fn lapsed(&self, duty: &Duty) -> Option<Finding> {
+        let accountable = duty.summons.accountable.as_ref().map(|(accountable, _)| &accountable.key);
+        let receipt = duty.receipt.as_deref();
+        let mut concerned = std::iter::once(&duty.summons.respondent)
+            .chain(accountable)
+            .chain(receipt.map(|receipt| &receipt.issuer));
+        let concerns = self.concerns.is_empty() || concerned.any(|key| self.concerns.contains(key));
+        let asked = !self.asks_the_statement() || receipt.is_some_and(|receipt| self.wants_of(receipt));
+        let message = format!("rule {}: {}", self.name, describe::duty(duty));
+        let finding = Finding { code: Code::WatchMatch, place: Place::Entry(duty.index), message };
+        (self.overdue && concerns && asked).then_some(finding)
     }
 
     /// Whether a record is one that the rule is for, times and numbers aside.
@@ -181,12 +216,26 @@ impl Rule {
             && (self.issuers.is_empty() || self.issuers.contains(issuer))
             && !self.expected_issuers.contains(issuer)
             && (self.streams.is_empty() || stream.is_some_and(|stream| self.streams.contains(&stream)));
-        about_entry
-            && (!self.asks_the_statement() || receipt(record).is_some_and(|receipt| self.wants(receipt)))
+        let concerns =
+            || self.concerns.is_empty() || describe::concerned(record).any(|key| self.concerns.contains(key));
+        about_entry && (!self.asks_the_statement() || self.wants(record)) && concerns()
     }
 
-    fn wants(&self, receipt: &Receipt) -> bool {
-        let [requested, reported, claimed] = names(&receipt.model);
+    /// Whether the receipt, or the one that a record is all about, has the models and the outcome that are asked for.
+    fn wants(&self, record: Record<'_>) -> bool {
+        if let Some(receipt) = receipt(record) {
+            return self.fits(receipt.model.names(), receipt.outcome);
+        }
+        let about = record.about.filter(|_| !self.kinds.is_empty());
+        about.and_then(|about| about.receipt.as_deref()).is_some_and(|receipt| self.wants_of(receipt))
+    }
+
+    fn wants_of(&self, receipt: &ReceiptFacts) -> bool {
+        let names = receipt.models.each_ref().map(Option::as_deref);
+        receipt.outcome.is_some_and(|outcome| self.fits(names, outcome))
+    }
+
+    fn fits(&self, [requested, reported, claimed]: [Option<&str>; 3], outcome: Outcome) -> bool {
         let any = |patterns: &[Pattern], name: Option<&str>| {
             name.is_some_and(|name| patterns.iter().any(|pattern| pattern.fits(name)))
         };
@@ -196,22 +245,15 @@ impl Rule {
             && one(&self.reported, reported)
             && one(&self.claimed, claimed)
             && (self.models.is_empty() || of_any)
-            && (self.outcomes.is_empty() || self.outcomes.contains(&receipt.outcome))
+            && (self.outcomes.is_empty() || self.outcomes.contains(&outcome))
     }
 }
 
-fn receipt<'a>(record: Record<'a>) -> Option<&'a Receipt> {
+pub(super) fn receipt<'a>(record: Record<'a>) -> Option<&'a Receipt> {
     match &record.statement?.predicate {
         Predicate::Receipt(receipt) => Some(receipt),
         _ => None,
     }
-}
-
-/// Requested, reported and claimed model.
-fn names(model: &Model) -> [Option<&str>; 3] {
-    let reported = model.reported.as_ref().map(|reported| reported.value.as_str());
-    let claimed = model.claimed.as_ref().and_then(|claimed| claimed.name.as_deref());
-    [model.requested.as_deref(), reported, claimed]
 }
 
 /// How the exchange's end lies outside the window, if it does.
@@ -225,24 +267,6 @@ fn outside(window: WindowTable, record: Record<'_>) -> Option<String> {
     }
     let early = (early > window.early_s.saturating_mul(1000)).then_some(early)?;
     Some(format!("logged {early} ms before the exchange ended, by the issuer's clock"))
-}
-
-/// A record in a line.
-fn describe(record: Record<'_>) -> String {
-    let Entry { id, issuer, kind, .. } = record.entry;
-    let mut text = format!("{kind} {id} of issuer {}", issuer.as_str());
-    let Some(_) = record.statement else {
-        return text + ", all by the log's word: its statement is not there";
-    };
-    if let Some(receipt) = receipt(record) {
-        for (role, name) in ["requested", "reported", "claimed"].into_iter().zip(names(&receipt.model)) {
-            if let Some(name) = name {
-                text = format!("{text}, {role} model {name}");
-            }
-        }
-        text = format!("{text}, outcome {}", receipt.outcome);
-    }
-    text
 }
 
 fn parsed<T: FromStr<Err: Display>, C: FromIterator<T>>(texts: &[String]) -> Result<C, String> {

@@ -5,7 +5,11 @@ use counterfoil_receipt::{
     entry::EntryDraft,
     exchange::{End, Exchange},
     key::SigningKey,
-    statement::{Issuer, Number, Numbering, Predicate, Sealable, StreamId, groups::Timing},
+    standing::Agenda,
+    statement::{
+        Card, Dispute, Frame, Ground, Issuer, Key, Nonce, Number, Numbering, Predicate, Revocation, Role,
+        Rules, Sealable, StreamId, Subject, groups::Timing, revocation::RevocationReason, rules::Mode,
+    },
 };
 
 use super::*;
@@ -50,7 +54,7 @@ fn made(seed: u8, model: &str, number: u64, ended_ms: Option<u64>) -> Made {
 impl Made {
     fn at(&self, index: u64) -> Record<'_> {
         let index = LeafIndex::new(index).unwrap();
-        Record { index, entry: &self.entry, statement: Some(&self.statement) }
+        Record { index, entry: &self.entry, statement: Some(&self.statement), about: None }
     }
 
     fn issuer(&self) -> String {
@@ -75,7 +79,7 @@ fn watch(text: &str) -> Result<Watch, String> {
 
 fn hits(text: &str, record: Record<'_>) -> Vec<(String, Code)> {
     let hits = watch(text).unwrap().observe(record);
-    hits.into_iter().map(|hit| (hit.rule, hit.finding.code)).collect()
+    hits.into_iter().map(|hit| (hit.rule.unwrap(), hit.finding.code)).collect()
 }
 
 /// Every condition alone decides, for and against.
@@ -165,7 +169,7 @@ fn numbering_is_laid_at_its_issuers_door() {
         Finding { code, place, message: "numbers 0 to 2 of the stream are missing".to_owned() }
     };
     let hits = watching.numbering(&found(10, Code::NumberGap));
-    assert_eq!((hits[0].rule.as_str(), hits[0].finding.code), ("ours", Code::WatchMatch));
+    assert_eq!((hits[0].rule.as_deref().unwrap(), hits[0].finding.code), ("ours", Code::WatchMatch));
     assert!(hits[0].finding.message.contains("number-gap"), "{hits:?}");
     for (index, code) in [(11, Code::NumberGap), (12, Code::NumberGap), (10, Code::AtBack)] {
         assert_eq!(watching.numbering(&found(index, code)), []);
@@ -179,6 +183,136 @@ fn numbering_is_laid_at_its_issuers_door() {
     for (index, code) in [(10, Code::NumberGap), (12, Code::NumberGap), (11, Code::StatementSignature)] {
         assert!(!quiet.is_known_good(&found(index, code)), "{index} {code}");
     }
+}
+
+/// A record that is about a receipt for that model, by this issuer; signed by another.
+fn follow(predicate: Predicate) -> Made {
+    let key = SigningKey::from_ed25519_seed(&[5; 32]);
+    let issuer = Issuer { key: key.public().clone(), software: None };
+    let log = testlog::ORIGIN.parse().unwrap();
+    let frame = Frame { nonce: Nonce::new([6; 16]), log, issuer, numbering: None };
+    let subject =
+        if predicate.kind() == Kind::Dispute { Subject::Record(Hash::leaf(b"it")) } else { Subject::Log };
+    let statement = Statement { subject, frame, predicate };
+    let verified = statement.sign(&key).unwrap();
+    let entry = EntryDraft::new(&verified, &statement).stamp(Timestamp::from_millis(AT_MS).unwrap());
+    Made { entry: Entry::parse(&entry).unwrap(), statement }
+}
+
+fn dispute() -> Predicate {
+    Predicate::Dispute(Box::new(Dispute {
+        grounds: vec![Ground::Billing],
+        harm: None,
+        remedy: None,
+        statement: None,
+        evidence: vec![],
+        accountable: None,
+        outside: None,
+    }))
+}
+
+fn known(made: &Made) -> Known {
+    Known::of(LeafIndex::new(3).unwrap(), &made.entry, Some(&made.statement), None)
+}
+
+/// A rule about what others say of a receipt asks the receipt for its issuer and models; a rule that names no kinds is for receipts.
+#[test]
+fn followers_are_judged_by_their_receipt() {
+    let (receipt, dispute) = (made(1, "gpt-4o-mini", 0, None), follow(dispute()));
+    let about = known(&receipt);
+    let record = Record { about: Some(&about), ..dispute.at(9) };
+    let (issuer, signer) = (receipt.issuer(), dispute.issuer());
+    for (condition, applies) in [
+        ("kinds = ['dispute']".to_owned(), true),
+        (format!("concerns = ['{issuer}']"), true),
+        (format!("concerns = ['{signer}']"), false),
+        (format!("concerns = ['{issuer}']\nkinds = ['verdict']"), false),
+        (format!("issuers = ['{issuer}']"), false),
+        ("kinds = ['dispute', 'verdict']\nmodels = ['gpt-*']".to_owned(), true),
+        ("kinds = ['dispute']\nmodels = ['claude-*']".to_owned(), false),
+        ("kinds = ['dispute']\noutcomes = ['timeout']".to_owned(), true),
+        ("models = ['gpt-*']".to_owned(), false),
+        (format!("models = ['gpt-*']\nexpected_issuers = ['{issuer}']"), false),
+    ] {
+        let found = hits(&format!("[[watch]]\nname = 'r'\n{condition}"), record);
+        assert_eq!(found.len(), usize::from(applies), "{condition}");
+    }
+    let told = watch("[[watch]]\nname = 'r'\nkinds = ['dispute']")
+        .unwrap()
+        .observe(record)
+        .remove(0)
+        .finding
+        .message;
+    assert!(told.contains(&format!("about a receipt of {issuer}, requested model gpt-4o-mini")), "{told}");
+}
+
+/// Deadlines that passed are told to rules about them, by who has to answer and about what; and to nobody for whoever is known to be good.
+#[test]
+fn rules_for_what_is_overdue() {
+    let (receipt, dispute) = (made(1, "gpt-4o", 0, None), follow(dispute()));
+    let mut agenda = Agenda::default();
+    let (index, leaf) = (LeafIndex::new(9).unwrap(), dispute.entry.leaf_hash());
+    let _ = agenda.take(index, leaf, &dispute.entry, Some(&dispute.statement), Some(&known(&receipt)));
+    let duty = agenda.lapse(Timestamp::from_millis(AT_MS + 31 * 86_400_000).unwrap()).remove(0);
+    let (issuer, signer) = (receipt.issuer(), dispute.issuer());
+    for (condition, applies) in [
+        ("overdue = true".to_owned(), true),
+        (format!("overdue = true\nconcerns = ['{issuer}']"), true),
+        (format!("overdue = true\nconcerns = ['{signer}']"), false),
+        ("overdue = true\nmodels = ['gpt-*']".to_owned(), true),
+        ("overdue = true\nmodels = ['claude-*']".to_owned(), false),
+        ("kinds = ['dispute']".to_owned(), false),
+        (format!("overdue = true\n[[known_good]]\nissuers = ['{issuer}']"), false),
+        (format!("overdue = true\n[[known_good]]\nissuers = ['{signer}']"), true),
+    ] {
+        let mut watching = watch(&format!("[[watch]]\nname = 'r'\n{condition}")).unwrap();
+        let hits = watching.lapsed(&duty);
+        assert_eq!(hits.len(), usize::from(applies), "{condition}");
+        assert!(hits.iter().all(|hit| hit.finding.message.contains("did not answer")), "{hits:?}");
+        let place = Place::Entry(index);
+        let finding = Finding { code: Code::AnswerOverdue, place, message: String::new() };
+        let good = condition.contains("known_good") && !applies;
+        assert_eq!(watching.is_known_good(&finding), good, "{condition}");
+        assert_eq!(watching.numbering(&finding), []);
+    }
+}
+
+/// Every record about keys is told, without a rule, and so are other rules of the log; but not the first, which every log has.
+#[test]
+fn records_about_keys_are_always_told() {
+    let card = Card { name: "Lab".parse().unwrap(), contact: None, roles: vec![Role::Verifier] };
+    let card = follow(Predicate::Key(Key::Card(card)));
+    let other = SigningKey::from_ed25519_seed(&[6; 32]).public().clone();
+    let rules = Rules { mode: Mode::Open, registrars: vec![other.clone()], operator: other.clone() };
+    let rules = follow(Predicate::Rules(rules));
+    let revoked =
+        Revocation { key: other.clone(), reason: RevocationReason::Lost, since: None, successor: None };
+    let revoked = follow(Predicate::Revocation(revoked));
+    let told = |text: &str, record| {
+        let mut found = watch(text).unwrap().observe(record);
+        found.retain(|hit| hit.rule.is_none());
+        found.into_iter().map(|hit| (hit.finding.code, hit.finding.message)).collect::<Vec<_>>()
+    };
+    for (made, says) in
+        [(&card, "calls itself \"Lab\""), (&rules, "other rules: open"), (&revoked, "revokes")]
+    {
+        let found = told("", made.at(1));
+        let [(Code::KeyRecord, message)] = &found[..] else { panic!("{found:?}") };
+        assert!(message.contains(says), "{message}");
+        let good = format!("[[known_good]]\nissuers = ['{}']", made.issuer());
+        assert_eq!(told(&good, made.at(1)), []);
+        let without = told("", Record { statement: None, ..made.at(1) });
+        assert!(without[0].1.contains("the log's word"), "{without:?}");
+    }
+    assert_eq!(told("", rules.at(0)), []);
+    assert_eq!(told("", made(1, "m", 0, None).at(1)), []);
+    let concerns = |text: &str, made: &Made| {
+        let rule = format!("[[watch]]\nname = 'r'\nconcerns = ['{text}']");
+        watch(&rule).unwrap().observe(made.at(1)).iter().filter(|hit| hit.rule.is_some()).count()
+    };
+    assert_eq!(concerns(other.as_str(), &revoked), 1);
+    assert_eq!(concerns(other.as_str(), &rules), 1);
+    assert_eq!(concerns(other.as_str(), &card), 0);
 }
 
 /// Mistakes are refused, and named by rule and field.
@@ -203,6 +337,10 @@ fn mistakes_are_named() {
             format!("[[watch]]\nname = 'r'\nnumbering = true\nexpected_issuers = ['{key}']"),
             "watch \"r\", numbering",
         ),
+        ("[[watch]]\nname = 'r'\nconcerns = ['x']".to_owned(), "watch \"r\", concerns: \"x\""),
+        ("[[watch]]\nname = 'r'\noverdue = true\nkinds = ['dispute']".to_owned(), "watch \"r\", overdue"),
+        ("[[watch]]\nname = 'r'\noverdue = true\nnumbering = true".to_owned(), "watch \"r\", overdue"),
+        (format!("[[watch]]\nname = 'r'\noverdue = true\nissuers = ['{key}']"), "watch \"r\", overdue"),
         ("[[watch]]\nname = 'r'\nmodel = ['m']".to_owned(), "unknown field `model`"),
         ("[[watch]]\nname = 'r'\nwindow = { late_s = 1 }".to_owned(), "missing field `early_s`"),
         ("[[watch]]\nname = 'r'\nnumbering = true\n".repeat(2), "watch \"r\", name: there are two"),

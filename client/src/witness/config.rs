@@ -130,9 +130,7 @@ impl Config {
 
     /// Reads a configuration file; paths in it are taken relative to its directory.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = file::read_text(path, CONFIG_BYTES_MAX)?;
-        let mut config: Self = toml::from_str(&text)
-            .map_err(|source| ConfigError::Form { path: path.to_owned(), source: Box::new(source) })?;
+        let mut config: Self = file::read_toml(path, CONFIG_BYTES_MAX)?;
         let base = path.parent().unwrap_or_else(|| Path::new("."));
         let paths = [&mut config.key_file, &mut config.state].into_iter();
         for path in paths.chain(&mut config.lists).chain(&mut config.monitor_ca) {
@@ -189,17 +187,9 @@ impl LogConfig {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// A file cannot be read.
+    /// A file cannot be read, or the configuration is not TOML of its form.
     #[error(transparent)]
     File(#[from] FileError),
-    /// Not TOML, an unknown key, or a value of the wrong type.
-    #[error("{}: {source}", path.display())]
-    Form {
-        /// Which file.
-        path: PathBuf,
-        /// Where and what.
-        source: Box<toml::de::Error>,
-    },
     /// No connection at all.
     #[error("limits.connections_max: must not be 0")]
     Connections,

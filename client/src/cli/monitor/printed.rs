@@ -101,7 +101,7 @@ impl Printed {
 fn print(finding: &Finding, origin: Option<&str>, terminal: &Terminal) {
     let tone = match finding.class() {
         Class::Fork | Class::Invalid => Tone::Bad,
-        Class::Stale | Class::Unavailable | Class::Coverage => Tone::Warn,
+        Class::Stale | Class::Unavailable | Class::Coverage | Class::ErasedByLog => Tone::Warn,
         Class::Issuer | Class::Match => Tone::Dim,
     };
     let line = finding.to_string();

@@ -11,16 +11,17 @@ use counterfoil_merkle::{
     tree::Subtree,
 };
 use counterfoil_receipt::{
-    Id, Timestamp,
+    Id, PublicKey, Timestamp,
     audit::{
-        Audit, Streams, Times,
+        Audit, Erasures, Streams, Times,
+        erasures::{Empty, Order},
         streams::{Ahead, Stream, StreamKey},
         times::{Attested, Turn},
     },
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Newest, Pending, State, StateError};
+use super::{Newest, Pending, State, StateError, agenda::AgendaDocument};
 use crate::monitor::{cosigners::WitnessSeen, views::View};
 
 const VERSION: u32 = 1;
@@ -50,6 +51,8 @@ pub(super) struct Document {
     attested: Vec<(u64, u64, u64)>,
     streams: Vec<StreamDocument>,
     streams_overflowed: bool,
+    erasures: ErasuresDocument,
+    agenda: AgendaDocument,
     /// In ms.
     advanced: Option<u64>,
     views: BTreeMap<String, View>,
@@ -75,6 +78,30 @@ struct StreamDocument {
     last: Option<String>,
     proven_from: u64,
     ahead: Vec<AheadDocument>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ErasuresDocument {
+    /// Leaf hash, index, issuer and claim key.
+    empty: Vec<(String, u64, String, Option<String>)>,
+    orders: Vec<OrderDocument>,
+    gone: Vec<String>,
+    operator: Option<String>,
+    /// Key and successor.
+    successors: Vec<(String, String)>,
+    overflowed: bool,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OrderDocument {
+    record: u64,
+    /// In ms.
+    at: u64,
+    about: String,
+    signer: String,
+    target: Option<u64>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -120,6 +147,8 @@ impl Document {
             attested: times.attested.iter().map(|a| (a.size.get(), a.earliest_s, a.latest_s)).collect(),
             streams,
             streams_overflowed: audit.streams().overflowed,
+            erasures: ErasuresDocument::of(audit.erasures()),
+            agenda: AgendaDocument::of(&state.agenda),
             advanced: state.advanced.map(Timestamp::millis),
             views: state.views.clone(),
             witnesses: state.witnesses.clone(),
@@ -178,10 +207,21 @@ impl Document {
         };
         let followed = self.streams.into_iter().map(StreamDocument::read).collect::<Option<_>>()?;
         let streams = Streams { followed, overflowed: self.streams_overflowed };
-        let audit = Audit::resume(log.clone(), clock.cloned().or(kept), frontier, times, streams);
+        let audit = Audit::resume(log.clone(), clock.cloned().or(kept), frontier, times, streams)
+            .with_erasures(self.erasures.read()?);
         let (views, witnesses, keeps) = (self.views, self.witnesses, self.keeps);
         let pending = self.pending.into_iter().map(pending).collect::<Option<_>>()?;
-        Some(State { audit, newest, pending, advanced: moment(self.advanced)?, views, witnesses, keeps })
+        let agenda = self.agenda.read()?;
+        Some(State {
+            audit,
+            agenda,
+            newest,
+            pending,
+            advanced: moment(self.advanced)?,
+            views,
+            witnesses,
+            keeps,
+        })
     }
 }
 
@@ -236,6 +276,61 @@ impl StreamDocument {
             ahead: self.ahead.into_iter().map(ahead).collect::<Option<_>>()?,
         };
         Some((StreamKey(self.key.parse().ok()?), stream))
+    }
+}
+
+impl ErasuresDocument {
+    fn of(erasures: &Erasures) -> Self {
+        let key = |key: &PublicKey| key.to_string();
+        let empty = |(leaf, empty): (&Hash, &Empty)| {
+            let Empty { index, issuer, claim } = empty;
+            (leaf.to_string(), index.get(), key(issuer), claim.as_ref().map(key))
+        };
+        let order = |order: &Order| OrderDocument {
+            record: order.record.get(),
+            at: order.at.millis(),
+            about: order.about.to_string(),
+            signer: key(&order.signer),
+            target: order.target.map(LeafIndex::get),
+        };
+        Self {
+            empty: erasures.empty.iter().map(empty).collect(),
+            orders: erasures.orders.iter().map(order).collect(),
+            gone: erasures.gone.iter().map(ToString::to_string).collect(),
+            operator: erasures.operator.as_ref().map(key),
+            successors: erasures.successors.iter().map(|(old, new)| (key(old), key(new))).collect(),
+            overflowed: erasures.overflowed,
+        }
+    }
+
+    fn read(self) -> Option<Erasures> {
+        let index = |index| LeafIndex::new(index).ok();
+        let key = |text: Option<String>| text.map_or(Some(None), |text| text.parse().ok().map(Some));
+        let empty = |(leaf, position, issuer, claim): (String, u64, String, Option<String>)| {
+            let empty = Empty { index: index(position)?, issuer: issuer.parse().ok()?, claim: key(claim)? };
+            Some((leaf.parse().ok()?, empty))
+        };
+        let order = |order: OrderDocument| {
+            Some(Order {
+                record: index(order.record)?,
+                at: Timestamp::from_millis(order.at)?,
+                about: order.about.parse().ok()?,
+                signer: order.signer.parse().ok()?,
+                target: match order.target {
+                    Some(target) => Some(index(target)?),
+                    None => None,
+                },
+            })
+        };
+        let successor = |(old, new): (String, String)| Some((old.parse().ok()?, new.parse().ok()?));
+        Some(Erasures {
+            empty: self.empty.into_iter().map(empty).collect::<Option<_>>()?,
+            orders: self.orders.into_iter().map(order).collect::<Option<_>>()?,
+            gone: self.gone.into_iter().map(|leaf| leaf.parse().ok()).collect::<Option<_>>()?,
+            operator: key(self.operator)?,
+            successors: self.successors.into_iter().map(successor).collect::<Option<_>>()?,
+            overflowed: self.overflowed,
+        })
     }
 }
 

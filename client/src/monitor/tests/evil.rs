@@ -16,7 +16,9 @@ use counterfoil_receipt::{
     Id, SigningKey, Statement, Timestamp,
     entry::EntryDraft,
     statement::{
-        Commitment, Frame, Issuer, Nonce, Number, Numbering, Predicate, Receipt, Rules, StreamId, Subject,
+        Commitment, Erasure, Frame, Issuer, Nonce, Number, Numbering, Predicate, Receipt, Rules, StreamId,
+        Subject,
+        erasure::Basis,
         receipt::{Api, Model, Outcome, Protocol},
         rules::Mode,
     },
@@ -101,7 +103,16 @@ impl EvilLog {
         self.previous = Some(id);
     }
 
-    fn push(
+    /// Takes an order to erase the record at `index`, by the key with that seed: 1 is the receipts', 9 the operator's.
+    pub(super) fn order(&mut self, seed: u8, index: usize) {
+        let key = SigningKey::from_ed25519_seed(&[seed; 32]);
+        let subject = Subject::Record(Hash::leaf(&self.items[index].0));
+        let erasure = Erasure { basis: Basis::RightsRequest };
+        self.push(&key, subject, None, Predicate::Erasure(erasure));
+    }
+
+    /// Takes any record.
+    pub(super) fn push(
         &mut self,
         key: &SigningKey,
         subject: Subject,
@@ -109,7 +120,10 @@ impl EvilLog {
         predicate: Predicate,
     ) -> Id {
         let issuer = Issuer { key: key.public().clone(), software: None };
-        let frame = Frame { nonce: Nonce::new([4; 16]), log: ORIGIN.parse().unwrap(), issuer, numbering };
+        // No two records are the same, and each is the same in every run.
+        let mut nonce = [4; 16];
+        nonce[8..].copy_from_slice(&(self.items.len() as u64).to_be_bytes());
+        let frame = Frame { nonce: Nonce::new(nonce), log: ORIGIN.parse().unwrap(), issuer, numbering };
         let statement = Statement { subject, frame, predicate };
         let envelope = statement.sign(key).unwrap();
         let at = Timestamp::from_millis(1000 * self.now_s).unwrap();

@@ -71,7 +71,7 @@ async fn the_state_goes_past_nothing_that_is_not_recorded() {
             now: &move || now,
             progress: &|_, _| (),
             notes: &[],
-            observe: &mut |_, _, _, _| {
+            observe: &mut |_, _| {
                 seen.fetch_add(1, Ordering::Relaxed);
             },
             record: &mut |found| {
@@ -105,7 +105,7 @@ async fn what_was_not_recorded_is_found_again() {
         now: &move || now,
         progress: &|_, _| (),
         notes: &[],
-        observe: &mut |_, _, _, _| (),
+        observe: &mut |_, _| (),
         record: &mut |_| Err(StateError::Record("the disk is full".into())),
     };
     assert!(watch.monitor.as_mut().unwrap().round(&mut outside).await.is_err());
@@ -128,7 +128,7 @@ async fn every_finding_is_handed_on() {
         now: &move || now,
         progress: &|_, _| (),
         notes: &[],
-        observe: &mut |_, _, _, _| (),
+        observe: &mut |_, _| (),
         record: &mut |found| {
             places.extend(found.iter().map(|found| found.place.to_string()));
             Ok(())
@@ -169,9 +169,10 @@ async fn observers_find_too() {
         now: &move || now,
         progress: &|_, _| (),
         notes: &[],
-        observe: &mut |index, _, statement, report| {
-            assert!(statement.is_some());
-            let place = counterfoil_receipt::audit::Place::Entry(index);
+        observe: &mut |sight, report| {
+            let Sight::Record(record) = sight else { return };
+            assert!(record.statement.is_some());
+            let place = counterfoil_receipt::audit::Place::Entry(record.index);
             report.push(counterfoil_receipt::audit::Code::WatchMatch, place, "");
         },
         record: &mut |found| {

@@ -138,17 +138,20 @@ async fn numbers_are_given_once_and_in_a_chain() {
 async fn a_torn_end_was_never_acknowledged() {
     let folder = tempfile::tempdir().unwrap();
     let segment = folder.path().join("segments").join(format!("{:020}", 1));
-    let (kept, whole) = {
+    let acknowledged = folder.path().join("acknowledged");
+    let (kept, mark, whole) = {
         let spool = open(folder.path());
         spool.write(over(0)).await.unwrap();
         spool.sweep(Sweep { expired: at(0), now: at(0) }).await.unwrap();
-        let kept = fs::read(&segment).unwrap();
+        let (kept, mark) = (fs::read(&segment).unwrap(), fs::read(&acknowledged).unwrap());
         spool.write(over(1)).await.unwrap();
-        (kept, fs::read(&segment).unwrap())
+        (kept, mark, fs::read(&segment).unwrap())
     };
     for end in (kept.len()..whole.len()).step_by(97) {
         for tail in [&whole[kept.len()..end], &vec![0; end - kept.len()]] {
             fs::write(&segment, [kept.as_slice(), tail].concat()).unwrap();
+            // As a kill leaves it, and an end in order does not.
+            fs::write(&acknowledged, &mark).unwrap();
             let spool = open(folder.path());
             assert_eq!(spool.find(&[1; 16]), None);
             spool.write(over(2)).await.unwrap();

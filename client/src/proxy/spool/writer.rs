@@ -130,6 +130,10 @@ impl Writer {
             }
         }
         self.sync_marks();
+        // Without this, damage to what came after the last sweep would pass for a write that was cut short.
+        if let Err(error) = self.shared.note_acknowledged() {
+            error!(error = &error as &dyn std::error::Error, "how far the spool lasts is not written down");
+        }
     }
 
     /// Writes jobs down until there are none, or the batch is long enough.
