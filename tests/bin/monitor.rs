@@ -39,7 +39,7 @@ async fn main() -> Result<(), Failed> {
             now: &now,
             progress: &|_, _| (),
             notes: &[],
-            observe: &mut |_, _, _, _| (),
+            observe: &mut |_, _| (),
             record: &mut |found| record(&mut file, found).map_err(|error| StateError::Record(error.into())),
         };
         monitor.round(&mut outside).await?;

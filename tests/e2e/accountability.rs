@@ -1,5 +1,6 @@
 //! What happens when it goes wrong: the whole story with real processes, each step verified offline, and what stood at each of them.
 
+mod elsewhere;
 mod revoked;
 mod story;
 

@@ -1,7 +1,7 @@
 //! A monitor tells of what it finds: to whomever it must, at least once, whatever is killed.
 
 mod receiver;
-mod watching;
+pub(crate) mod watching;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -14,15 +14,15 @@ use crate::PROGRAMS;
 const FORK: i32 = 10;
 
 /// A log's table in a configuration.
-fn table(name: &str, log: &Deployment) -> String {
+pub(crate) fn table(name: &str, log: &Deployment) -> String {
     let (key, clock, url) = (&log.log_key, &log.clock_key, log.url());
     format!("[[log]]\nname = '{name}'\nkey = '{key}'\nclock = '{clock}'\nurl = '{url}'\n")
 }
 
-const LINES: &str = "[[sink]]\nname = 'lines'\nlines = 'alerts.jsonl'\n";
+pub(crate) const LINES: &str = "[[sink]]\nname = 'lines'\nlines = 'alerts.jsonl'\n";
 
 /// How often each alert of that code was told, by id.
-fn told(alerts: &[Value], code: &str) -> BTreeMap<String, usize> {
+pub(crate) fn told(alerts: &[Value], code: &str) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for alert in alerts.iter().filter(|alert| alert["code"] == code && alert["event"] == "finding") {
         *counts.entry(alert["id"].as_str().unwrap().to_owned()).or_default() += 1;

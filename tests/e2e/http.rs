@@ -78,6 +78,38 @@ fn reading() {
     }
 }
 
+/// What is asked for in bad form, or is not there, is named.
+#[test]
+fn searching() {
+    let log = Deployment::start(PROGRAMS, "log.example/search");
+    let mut issuing = Issuing::new(&log.origin, 8);
+    let key = issuing.key().public().to_string();
+    let mut values = BTreeMap::from([
+        ("key", key.replace('+', "-").replace('/', "_").trim_end_matches('=').to_owned()),
+        ("escaped", key.replace('+', "%2B").replace('/', "%2F").replace('=', "%3D")),
+        ("unescaped", "MCowBQYDK2VwAyEA+".to_owned()),
+    ]);
+    let mut http = log.http();
+    for _ in 0..3 {
+        let (id, envelope) = issuing.issue();
+        let answer = http.post("/v1/receipts", envelope.as_bytes()).unwrap().json();
+        values.insert("id", id.to_string());
+        values.insert("leaf", answer["leaf"].as_str().unwrap().to_owned());
+        let entry: serde_json::Value = serde_json::from_str(answer["entry"].as_str().unwrap()).unwrap();
+        values.insert("stream", entry["stream"].as_str().unwrap().to_owned());
+    }
+    let complete = |http: &mut counterfoil_tests::http::Http| {
+        let page = http.get("/v1/overdue").unwrap();
+        page.status == 200 && page.json()["complete"] == 4
+    };
+    counterfoil_tests::until(|| complete(&mut http), "all is indexed");
+    let page = http.get("/v1/receipts?kind=receipt&limit=1").unwrap().json();
+    let cursor = page["next"].as_str().unwrap().to_owned();
+    values.insert("tampered", format!("{}{}", if cursor.starts_with('B') { 'C' } else { 'B' }, &cursor[1..]));
+    values.insert("cursor", cursor);
+    play(include_str!("http/search.txt"), &log, &values);
+}
+
 #[test]
 fn bad_input() {
     let log = Deployment::start(PROGRAMS, "log.example/bad");

@@ -73,7 +73,8 @@ fn a_lost_or_damaged_index_is_made_again() {
     }
     log.down();
     let reindexed = log.server_run(&["reindex"]).exits(0);
-    assert_eq!(reindexed.out, format!("{} entries indexed\n", last + 1));
+    let size = last + 1;
+    assert_eq!(reindexed.out, format!("{size} entries indexed\n{size} published entries can be searched\n"));
     log.up();
     assert_eq!(post(&log, &elliptic), (200, 4));
 }

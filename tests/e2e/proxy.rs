@@ -9,3 +9,4 @@ mod receipts;
 mod routing;
 pub(crate) mod stage;
 mod strict;
+mod tls;

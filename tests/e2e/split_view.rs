@@ -210,7 +210,8 @@ fn a_larger_branch_that_is_gone_is_convicted_once_outgrown() {
     split.branches[1].down();
     let unknown = monitor.hears(&two, 2);
     assert!(unknown.out.contains("cannot tell yet"), "{}", unknown.out);
-    split.branches[0].append(&mut Issuing::new(&split.branches[0].origin, 13), 130);
+    // At once: a monitor that saw it at just the other's size would have two checkpoints of one size.
+    split.branches[0].append_at_once(&mut Issuing::new(&split.branches[0].origin, 13), 130);
     let refused = monitor.hears(&two, 1);
     split.check(&two, &refused, "larger-outgrown");
 }

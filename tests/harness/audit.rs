@@ -50,7 +50,7 @@ pub fn check_answer(answer: &Value, id: Id, log: &VerifierKey) -> Ack {
 /// # Panics
 /// If it is not one.
 pub fn checkpoint(http: &mut Http, log: &VerifierKey) -> VerifiedCheckpoint {
-    let reply = http.get("/checkpoint").expect("the server answers");
+    let reply = http.fetch("/checkpoint").expect("the server answers");
     assert_eq!(reply.status, 200, "{}", reply.text());
     let signed: SignedCheckpoint = reply.text().parse().expect("a checkpoint");
     signed.verify(log).expect("a checkpoint of the log")
@@ -61,7 +61,7 @@ pub fn checkpoint(http: &mut Http, log: &VerifierKey) -> VerifiedCheckpoint {
 /// # Panics
 /// If it is not.
 pub fn check_kept(http: &mut Http, ack: &Ack, log: &VerifierKey) {
-    let reply = http.get(&format!("/v1/entries/{}", ack.index)).expect("the server answers");
+    let reply = http.fetch(&format!("/v1/entries/{}", ack.index)).expect("the server answers");
     assert_eq!(reply.status, 200, "{ack:?}: {}", reply.text());
     let bundle = reply.json();
     assert_eq!(bundle["entry"].as_str(), Some(ack.entry.as_str()), "entry {}", ack.index);
@@ -95,7 +95,7 @@ impl Seen {
         for pair in heads.windows(2) {
             let ((&from, &old), (&to, &new)) = (pair[0], pair[1]);
             let path = format!("/v1/proofs/consistency?from={from}&to={to}");
-            let answer = http.get(&path).expect("the server answers").json();
+            let answer = http.fetch(&path).expect("the server answers").json();
             let hashes = answer["hashes"].as_array().expect("hashes").iter();
             let hashes = hashes.map(|hash| Hash::from_base64(hash.as_str().unwrap_or("")).expect("a hash"));
             let proof = ConsistencyProof::new(from, to, hashes.collect()).expect("sizes in order");

@@ -66,6 +66,8 @@ pub struct Deployment {
     /// The clock's public key.
     pub clock_key: String,
     server: Option<(Child, SocketAddr)>,
+    /// Where it listens for operators, if that is apart.
+    admin: Option<SocketAddr>,
 }
 
 impl Deployment {
@@ -81,7 +83,15 @@ impl Deployment {
     /// # Panics
     /// If `init` fails.
     pub fn init(programs: Programs, origin: &str, more: &[&str]) -> Self {
-        let home = tempfile::tempdir().expect("a temporary directory");
+        Self::init_in(programs, &std::env::temp_dir(), origin, more)
+    }
+
+    /// The same, in a home below that directory.
+    ///
+    /// # Panics
+    /// If `init` fails.
+    pub fn init_in(programs: Programs, place: &Path, origin: &str, more: &[&str]) -> Self {
+        let home = tempfile::tempdir_in(place).expect("a temporary directory");
         let (directory, guard) = (home.path().join("log"), home.path().join("guard"));
         let mut command = Command::new(programs.server);
         command.args(["init", "--origin", origin, "--listen", "127.0.0.1:0", "--dir"]);
@@ -93,7 +103,7 @@ impl Deployment {
         };
         let (log_key, clock_key) = (key("log key"), key("clock key"));
         let origin = origin.to_owned();
-        Self { programs, home, directory, guard, origin, log_key, clock_key, server: None }
+        Self { programs, home, directory, guard, origin, log_key, clock_key, server: None, admin: None }
     }
 
     /// Has its tree heads cosigned: lines of witnesses, groups and the quorum for the policy, and lines more for the
@@ -109,6 +119,21 @@ impl Deployment {
         let text = fs::read_to_string(&path).expect("the configuration");
         let text = text.split("[witnesses]").next().expect("what is before");
         let text = format!("{}\n[witnesses]\npolicy = \"policy.txt\"\n{table}\n", text.trim_end());
+        fs::write(path, text).expect("the configuration");
+    }
+
+    /// Replaces parts of its configuration. The log must be down.
+    ///
+    /// # Panics
+    /// If a part is not there.
+    pub fn configure(&self, parts: &[(&str, &str)]) {
+        assert!(self.server.is_none(), "a running log does not read its configuration");
+        let path = self.directory.join("counterfoil.toml");
+        let mut text = fs::read_to_string(&path).expect("the configuration");
+        for (old, new) in parts {
+            assert!(text.contains(old), "{old} in {text}");
+            text = text.replace(old, new);
+        }
         fs::write(path, text).expect("the configuration");
     }
 
@@ -134,6 +159,7 @@ impl Deployment {
             log_key: self.log_key.clone(),
             clock_key: self.clock_key.clone(),
             server: None,
+            admin: None,
         }
     }
 
@@ -181,6 +207,14 @@ impl Deployment {
         self.server.as_ref().expect("the server is up").1
     }
 
+    /// Where the server listens for operators.
+    ///
+    /// # Panics
+    /// If that is not apart.
+    pub fn admin(&self) -> SocketAddr {
+        self.admin.expect("an address for operators")
+    }
+
     /// The server's URL.
     pub fn url(&self) -> String {
         format!("http://{}", self.address())
@@ -197,10 +231,10 @@ impl Deployment {
     /// Starts the server and waits until it takes receipts.
     ///
     /// # Panics
-    /// If it does not within 60 seconds.
+    /// If it does not within five minutes: a long log is read again on a busy machine.
     pub fn up(&mut self) {
         self.spawn();
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_secs(300);
         while self.http().get("/readyz").map_or(0, |reply| reply.status) != 200 {
             assert!(Instant::now() < deadline, "the server is not ready:\n{}", self.server_log());
             std::thread::sleep(Duration::from_millis(20));
@@ -221,13 +255,18 @@ impl Deployment {
             .spawn()
             .expect("the server starts");
         let out = BufReader::new(child.stdout.take().expect("piped"));
+        let mut admin = None;
         let address = out.lines().map_while(Result::ok).find_map(|line| {
-            line.strip_prefix("listening on http://").and_then(|address| address.parse().ok())
+            if let Some(said) = line.strip_prefix("for operators on http://") {
+                admin = said.parse().ok();
+            }
+            line.strip_prefix("listening on ")?.split_once("://")?.1.parse().ok()
         });
         let Some(address) = address else {
             panic!("the server ended: {:?}\n{}", child.wait(), self.server_log());
         };
         self.server = Some((child, address));
+        self.admin = admin;
     }
 
     /// Stops the server in order.
@@ -260,9 +299,41 @@ impl Deployment {
         self.server.as_ref().expect("the server is up").0.id()
     }
 
+    /// What the server's process has in memory, in bytes.
+    ///
+    /// # Panics
+    /// If it is down.
+    pub fn memory(&self) -> u64 {
+        self.memory_line("VmRSS:")
+    }
+
+    /// The most that it ever had in memory, in bytes.
+    ///
+    /// # Panics
+    /// If it is down.
+    pub fn memory_peak(&self) -> u64 {
+        self.memory_line("VmHWM:")
+    }
+
+    fn memory_line(&self, name: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process())).expect("a process");
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("what it has in memory");
+        let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number of kB");
+        kilobytes * 1024
+    }
+
     /// What the server wrote to standard error, over all its lives.
     pub fn server_log(&self) -> String {
         fs::read_to_string(self.home().join("server.log")).unwrap_or_default()
+    }
+
+    /// Lets the server read its files again.
+    ///
+    /// # Panics
+    /// If it is down.
+    pub fn hang_up(&self) {
+        let sent = Command::new("kill").args(["-HUP", &self.process().to_string()]).status();
+        assert!(sent.is_ok_and(|status| status.success()));
     }
 
     /// Runs a command of the server on this log's configuration.
@@ -287,6 +358,17 @@ impl Deployment {
             let reply = http.post("/v1/receipts", issuing.issue().1.as_bytes()).expect("the server answers");
             assert_eq!(reply.status, 201, "{}", reply.text());
         }
+    }
+
+    /// Appends receipts in one batch: the log never has only some of them.
+    ///
+    /// # Panics
+    /// If the log does not take them all.
+    pub fn append_at_once(&self, issuing: &mut Issuing, count: usize) {
+        let lines: String = (0..count).map(|_| issuing.issue().1 + "\n").collect();
+        let reply = self.http().post("/v1/receipts/batch", lines.as_bytes()).expect("the server answers");
+        let refused = reply.text().contains(r#""error""#);
+        assert_eq!((reply.status / 100, refused), (2, false), "{}", reply.text());
     }
 
     /// Runs the client, in this deployment's home and with a context of its own.

@@ -8,8 +8,15 @@ use std::{
 
 /// One kept-alive connection.
 pub struct Http {
-    stream: BufReader<TcpStream>,
+    stream: BufReader<Box<dyn Stream>>,
+    /// Where it goes, if a connection more can go there.
+    address: Option<SocketAddr>,
 }
+
+/// What bytes go over, in the clear or not.
+pub(crate) trait Stream: io::Read + io::Write + Send {}
+
+impl<S: io::Read + io::Write + Send> Stream for S {}
 
 /// A response, whole.
 #[derive(Clone, Debug)]
@@ -52,12 +59,34 @@ impl Http {
         let stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
         stream.set_read_timeout(Some(Duration::from_secs(20)))?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream: BufReader::new(stream) })
+        Ok(Self { address: Some(address), ..Self::over(stream) })
+    }
+
+    pub(crate) fn over(stream: impl Stream + 'static) -> Self {
+        Self { stream: BufReader::new(Box::new(stream)), address: None }
+    }
+
+    /// As [`Http::get`], over a new connection if the server has closed this one meanwhile, as it may when nothing came for
+    /// a while: on a busy machine a test may be that slow.
+    pub fn fetch(&mut self, path: &str) -> io::Result<Reply> {
+        match (self.get(path), self.address) {
+            (Err(_), Some(address)) => {
+                *self = Self::connect(address)?;
+                self.get(path)
+            }
+            (got, _) => got,
+        }
     }
 
     /// Sends a GET and reads the answer.
     pub fn get(&mut self, path: &str) -> io::Result<Reply> {
         self.send(format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n").as_bytes())?;
+        self.reply()
+    }
+
+    /// Sends a GET with more header lines, each ended by CR and LF, and reads the answer.
+    pub fn get_with(&mut self, path: &str, headers: &str) -> io::Result<Reply> {
+        self.send(format!("GET {path} HTTP/1.1\r\nHost: test\r\n{headers}\r\n").as_bytes())?;
         self.reply()
     }
 
@@ -76,7 +105,9 @@ impl Http {
 
     /// Sends bytes as they are.
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.stream.get_mut().write_all(bytes)
+        let stream = self.stream.get_mut();
+        stream.write_all(bytes)?;
+        stream.flush()
     }
 
     /// Reads one answer.

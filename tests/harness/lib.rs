@@ -4,11 +4,16 @@ pub mod audit;
 pub mod deployment;
 pub mod evil;
 pub mod http;
+pub mod inside;
+pub mod laws;
+pub mod ledger;
 pub mod person;
 pub mod records;
+pub mod secured;
 pub mod served_witness;
 pub mod signed_tree;
 pub mod upstream;
+pub mod watcher;
 pub mod witness;
 
 pub use counterfoil_client::load::Issuing;
@@ -17,6 +22,7 @@ pub use http::{Http, Reply};
 pub use person::Person;
 pub use served_witness::ServedWitness;
 pub use signed_tree::SignedTree;
+pub use watcher::Watcher;
 pub use witness::{Manner, Witness};
 
 /// Waits until something is so.

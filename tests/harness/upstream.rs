@@ -1,7 +1,7 @@
 //! A service behind the proxy: it says exactly what a test tells it to, byte for byte.
 
 use std::{
-    io::{self, BufRead as _, BufReader, Read as _, Write as _},
+    io::{self, BufRead, BufReader, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
     sync::{Arc, Mutex, PoisonError},
     thread,
@@ -102,7 +102,8 @@ fn serve(
     Ok(())
 }
 
-fn read(reader: &mut BufReader<TcpStream>) -> io::Result<Option<Asked>> {
+/// Reads a request; `None` at the end of the connection.
+pub(crate) fn read(reader: &mut impl BufRead) -> io::Result<Option<Asked>> {
     let mut head = String::new();
     loop {
         let mut line = String::new();

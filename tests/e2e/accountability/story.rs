@@ -3,6 +3,7 @@
 use counterfoil_tests::until;
 
 use super::*;
+use crate::alerts::{LINES, table, told, watching::Watching};
 
 /// The steps of a story, with what stood at each.
 #[derive(Default)]
@@ -23,9 +24,49 @@ impl Told {
     }
 }
 
+/// What somebody who cares for the bank's answers is told of.
+const RULES: &str = r#"
+[[watch]]
+name = "checked"
+kinds = ["verdict"]
+concerns = ["BANK"]
+[[watch]]
+name = "disputed"
+kinds = ["dispute", "response", "resolution"]
+models = ["m-1"]
+[[watch]]
+name = "taken back"
+kinds = ["correction"]
+concerns = ["BANK"]
+[[watch]]
+name = "silence"
+overdue = true
+concerns = ["BANK"]
+[[watch]]
+name = "of others"
+kinds = ["verdict", "dispute", "correction"]
+models = ["m-2"]
+"#;
+
+/// A monitor with these rules, which watches the log and is running.
+fn watched(town: &Town) -> Watching {
+    let rules = RULES.replace("BANK", &public(town, "bank"));
+    let mut watching = Watching::new(&format!("{}{rules}{LINES}", table("main", &town.log)));
+    watching.up();
+    watching
+}
+
+/// The places at which a rule applied, in the order in which they were told.
+fn places(watching: &Watching, rule: &str) -> Vec<String> {
+    let alerts = watching.lines("alerts.jsonl");
+    let of_rule = alerts.iter().filter(|alert| alert["rule"] == rule);
+    of_rule.map(|alert| alert["place"].as_str().unwrap().to_owned()).collect()
+}
+
 /// A receipt is logged; a verifier contradicts it, and that is shown, unopposed; another supports it, and it is contested; whoever holds
-/// the claim key disputes it; the operator is silent past its own deadline, then answers, late; an arbiter decides; the operator
-/// corrects. Every record verifies offline, and what stood at each size and moment can be asked for ever.
+/// the claim key disputes it; the operator is silent past its own deadline, and the monitor alerts though nothing is logged; then it
+/// answers, late; an arbiter decides; the operator corrects. Every record verifies offline, and what stood at each size and moment can
+/// be asked for ever. Somebody's monitor, killed and started again on the way, tells each step once.
 #[test]
 #[expect(clippy::too_many_lines, reason = "one story, told in order")]
 fn the_whole_story() {
@@ -45,6 +86,7 @@ fn the_whole_story() {
         "--on-log-failure",
         "answer",
     ]);
+    let mut watching = watched(&town);
     let (id, claim) = town.answers();
     let claim = claim.to_str().unwrap().to_owned();
     let mut told = Told::default();
@@ -98,6 +140,8 @@ fn the_whole_story() {
     assert_eq!((&said["by"], &said["due_by"]), (&"claim key".into(), &"policy".into()));
     assert_eq!(said["due"], dispute.at + 2_000);
     told.note("disputed", &disputed);
+    watching.until("the dispute is told", || places(&watching, "disputed").len() == 1);
+    killed(&mut watching);
 
     until(|| !facts(&town.stands(&id, &[]), "unanswered").is_empty(), "silence");
     let silent = town.stands(&id, &[]);
@@ -107,6 +151,7 @@ fn the_whole_story() {
         (&"answer".into(), &true.into())
     );
     told.note("unanswered", &silent);
+    silence_is_told(&mut watching, &silent);
 
     town.records(&[
         "respond",
@@ -166,10 +211,51 @@ fn the_whole_story() {
     told.note("corrected", &corrected);
 
     told.again(&town, &id);
+    all_is_told(&mut watching, &corrected);
     screen_says(&town.screen(&id));
     history_is_whole(&town, &id);
     town.log.down();
     town.log.server_run(&["fsck", "--admission"]).exits(0);
+}
+
+/// Kills the monitor where it stands, but not amid a line, which it would say again; and starts it again.
+fn killed(watching: &mut Watching) {
+    watching.until("the sink is told", || watching.status()["sinks"][0]["behind"] == 0);
+    watching.kill();
+    watching.up();
+}
+
+/// Nothing is logged after the dispute, and the monitor says all the same that the bank is silent, once, over a kill.
+fn silence_is_told(watching: &mut Watching, silent: &Value) {
+    let place = format!("entry {}", silent["size"].as_u64().unwrap() - 1);
+    watching.until("the silence is told", || places(watching, "silence") == [place.clone()]);
+    killed(watching);
+    watching.until_looked();
+    let alerts = watching.lines("alerts.jsonl");
+    assert_eq!(told(&alerts, "answer-overdue").into_values().collect::<Vec<_>>(), [1]);
+    let overdue = alerts.iter().find(|alert| alert["code"] == "answer-overdue").unwrap();
+    assert_eq!((&overdue["class"], &overdue["place"]), (&"ISSUER".into(), &place.into()));
+    assert!(overdue["message"].as_str().unwrap().contains("did not answer by"), "{overdue}");
+}
+
+/// Each step was told to whom it concerns, once; and every record about keys, to everybody.
+fn all_is_told(watching: &mut Watching, corrected: &Value) {
+    let size = corrected["size"].as_u64().unwrap();
+    let entry = |back: u64| format!("entry {}", size - back);
+    watching.until("the correction is told", || places(watching, "taken back") == [entry(2)]);
+    watching.until_looked();
+    // From the end: remedy, correction, resolution, response, dispute, two verdicts.
+    assert_eq!(places(watching, "checked"), [entry(7), entry(6)]);
+    assert_eq!(places(watching, "disputed"), [entry(5), entry(4), entry(3)]);
+    assert_eq!(places(watching, "silence"), [entry(5)]);
+    assert!(places(watching, "of others").is_empty());
+    let alerts = watching.lines("alerts.jsonl");
+    let keys = told(&alerts, "key-record");
+    assert_eq!(keys.into_values().collect::<Vec<_>>(), [1; 4], "bank, lab1, lab2 and arbiter");
+    assert!(
+        alerts.iter().any(|alert| alert["message"].as_str().unwrap().contains("\"bank Ltd\", as issuer"))
+    );
+    assert_eq!(watching.down(), 0, "what issuers do is no fault of the log");
 }
 
 /// What a person reads who knows no cryptography.
@@ -294,7 +380,7 @@ fn refusals_can_be_published() {
 /// A flood from one key is bounded, and the key is told when the next may come.
 #[test]
 fn floods_are_told_when_to_come_back() {
-    let town = Town::new("log.example/flood");
+    let mut town = Town::new("log.example/flood");
     let (_, claim) = town.answers();
     let claim = claim.to_str().unwrap();
     let dispute = ["dispute", "--claim", claim, "--ground", "billing", "--log", "l", "--out", "records"];
@@ -311,4 +397,10 @@ fn floods_are_told_when_to_come_back() {
     assert!(reply.text().contains("has appended 16 records of this kind within a day"), "{}", reply.text());
     let metrics = town.log.http().get("/metrics").unwrap();
     assert!(metrics.text().contains("counterfoil_rejects_total{reason=\"quota\"} 1"), "{}", metrics.text());
+    // A restart frees nobody who flooded the log, and holds back nobody else.
+    town.log.down();
+    town.log.up();
+    assert_eq!(town.log.http().post("/v1/receipts", &envelope).unwrap().status, 429);
+    let disputant = counterfoil_receipt::SigningKey::from_ed25519_seed(&[7; 32]);
+    town.log.register(&disputant, "Another", &[counterfoil_receipt::statement::Role::Disputant]);
 }

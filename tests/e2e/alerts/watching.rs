@@ -21,14 +21,14 @@ use crate::PROGRAMS;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A monitor's home: its configuration, what it keeps, and what it was told to write.
-pub(super) struct Watching {
+pub(crate) struct Watching {
     home: tempfile::TempDir,
     process: Option<(Child, SocketAddr)>,
 }
 
 impl Watching {
     /// A monitor with that configuration, which has a state directory already. Not running yet.
-    pub(super) fn new(config: &str) -> Self {
+    pub(crate) fn new(config: &str) -> Self {
         let home = tempfile::tempdir().unwrap();
         let secret = format!("whsec_{}\n", BASE64_STANDARD.encode(SECRET));
         let mut file = File::options();
@@ -45,27 +45,27 @@ impl Watching {
         watching
     }
 
-    pub(super) fn configure(&self, config: &str) {
+    pub(crate) fn configure(&self, config: &str) {
         let text = format!("state = 'state'\nlisten = '127.0.0.1:0'\ninterval_s = 1\n{config}");
         fs::write(self.path("monitor.toml"), text).unwrap();
     }
 
     /// The hook's table in a configuration: it leaves a file for each message.
-    pub(super) fn hook_table() -> &'static str {
+    pub(crate) fn hook_table() -> &'static str {
         "[[sink]]\nname = 'hook'\nexec = ['./hook.sh', './hooked']\n"
     }
 
-    pub(super) fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.home.path().join(name)
     }
 
     /// Starts it and waits until it serves.
-    pub(super) fn up(&mut self) {
+    pub(crate) fn up(&mut self) {
         self.up_with(&["monitor", "--follow", "--config", "monitor.toml"]);
     }
 
     /// Starts it with these arguments and waits until it serves.
-    pub(super) fn up_with(&mut self, arguments: &[&str]) {
+    pub(crate) fn up_with(&mut self, arguments: &[&str]) {
         let log = File::options().create(true).append(true).open(self.path("log")).unwrap();
         let mut child = self.command(arguments).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut out = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -79,11 +79,11 @@ impl Watching {
     }
 
     /// Looks once at all logs.
-    pub(super) fn once(&self) -> Run {
+    pub(crate) fn once(&self) -> Run {
         self.run(&["monitor", "--once", "--config", "monitor.toml"])
     }
 
-    pub(super) fn run(&self, arguments: &[&str]) -> Run {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Run {
         let output = self.command(arguments).stdin(Stdio::null()).output().unwrap();
         let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
         Run { code: output.status.code().unwrap_or(-1), out: text(&output.stdout), err: text(&output.stderr) }
@@ -96,7 +96,7 @@ impl Watching {
     }
 
     /// Ends it in order, and gives its exit code.
-    pub(super) fn down(&mut self) -> i32 {
+    pub(crate) fn down(&mut self) -> i32 {
         let (mut child, _) = self.process.take().unwrap();
         let killed = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
         assert!(killed.unwrap().success());
@@ -104,35 +104,35 @@ impl Watching {
     }
 
     /// Kills it where it stands.
-    pub(super) fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         let (mut child, _) = self.process.take().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
     }
 
-    pub(super) fn http(&self) -> Http {
+    pub(crate) fn http(&self) -> Http {
         Http::connect(self.process.as_ref().unwrap().1).unwrap()
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.process.as_ref().unwrap().1)
     }
 
-    pub(super) fn status(&self) -> Value {
+    pub(crate) fn status(&self) -> Value {
         self.http().get("/status.json").unwrap().json()
     }
 
-    pub(super) fn metrics(&self) -> String {
+    pub(crate) fn metrics(&self) -> String {
         self.http().get("/metrics").unwrap().text().to_owned()
     }
 
     /// What it wrote to standard error.
-    pub(super) fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.path("log")).unwrap_or_default()
     }
 
     /// Waits until something is so.
-    pub(super) fn until(&self, what: &str, mut is_so: impl FnMut() -> bool) {
+    pub(crate) fn until(&self, what: &str, mut is_so: impl FnMut() -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !is_so() {
             assert!(Instant::now() < deadline, "not in time: {what}\n{}", self.log());
@@ -141,7 +141,7 @@ impl Watching {
     }
 
     /// Waits until all of a log has been read.
-    pub(super) fn until_read(&self, log: &Deployment, size: u64) {
+    pub(crate) fn until_read(&self, log: &Deployment, size: u64) {
         self.until("all is read", || {
             let status = self.status();
             let logs = status["logs"].as_array().unwrap();
@@ -149,8 +149,14 @@ impl Watching {
         });
     }
 
-    /// Waits until it has looked at every log, in this life, after now.
-    pub(super) fn until_looked(&self) {
+    /// Waits until it has looked at every log, by a look that began after now.
+    pub(crate) fn until_looked(&self) {
+        // A look that is under way may have seen what is past: the first to end after it has not.
+        self.until_a_look_ends();
+        self.until_a_look_ends();
+    }
+
+    fn until_a_look_ends(&self) {
         let looked = |status: &Value| -> Vec<Value> {
             status["logs"].as_array().unwrap().iter().map(|log| log["looked"].clone()).collect()
         };
@@ -162,12 +168,12 @@ impl Watching {
     }
 
     /// The lines of a file, as far as they are whole.
-    pub(super) fn lines(&self, name: &str) -> Vec<Value> {
+    pub(crate) fn lines(&self, name: &str) -> Vec<Value> {
         lines(&self.path(name))
     }
 
     /// What the hook has left.
-    pub(super) fn hooked(&self) -> Vec<Value> {
+    pub(crate) fn hooked(&self) -> Vec<Value> {
         let files = fs::read_dir(self.path("hooked")).unwrap().map(|file| file.unwrap().path());
         let whole = |path: &PathBuf| !path.file_name().unwrap().to_string_lossy().starts_with('.');
         files.filter(whole).flat_map(|path| lines(&path)).collect()

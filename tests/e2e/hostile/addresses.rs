@@ -25,6 +25,7 @@ const ROUTES: &[(&str, &str)] = &[
     ("/tile/entries/{path}", "/tile/entries/000.p/1"),
     ("/statement/{path}", "/statement/000.p/1"),
     ("/openapi.json", "/openapi.json"),
+    ("/v1/overdue", "/v1/overdue"),
     ("/healthz", "/healthz"),
     ("/readyz", "/readyz"),
     ("/metrics", "/metrics"),
@@ -32,7 +33,12 @@ const ROUTES: &[(&str, &str)] = &[
 
 pub(super) fn wrong_method(dice: &mut Dice) -> Address {
     let &(route, path) = dice.pick(ROUTES);
-    let taken = if path.starts_with("/v1/receipts") { "GET" } else { "POST" };
+    let taken = match path {
+        // Read and written.
+        "/v1/receipts" => "PUT",
+        "/v1/receipts/batch" => "GET",
+        _ => "POST",
+    };
     let method =
         *dice.pick(&[taken, "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "get", "BREW", "M-SEARCH"]);
     Address { method, path: path.to_owned(), route: Some(route), due: &["method"] }
@@ -122,6 +128,7 @@ pub(super) fn wrong_parameter(dice: &mut Dice) -> Address {
     let long = "f".repeat(dice.below(3000) + 65);
     let (id, index, leaf) = ("/v1/receipts/{id}", "/v1/entries/{index}", "/v1/leaves/{leaf}");
     let (inclusion, consistency) = ("/v1/proofs/inclusion", "/v1/proofs/consistency");
+    let (search, overdue) = ("/v1/receipts", "/v1/overdue");
     let cases: &[(&'static str, String, &'static [&'static str])] = &[
         (id, hex.clone(), NOT_FOUND),
         (id, hex[..32].to_owned(), NOT_FOUND),
@@ -166,6 +173,20 @@ pub(super) fn wrong_parameter(dice: &mut Dice) -> Address {
         (consistency, "from=a&to=b".to_owned(), PARAMETER),
         (consistency, "from=0&to=1099511627776".to_owned(), NOT_FOUND),
         (consistency, "from=0&to=99999999999999999999".to_owned(), PARAMETER),
+        (search, format!("cursor={hex}"), &["cursor"]),
+        (search, "cursor=".to_owned(), &["cursor"]),
+        (search, format!("cursor={long}"), &["cursor"]),
+        (search, format!("kind={long}"), PARAMETER),
+        (search, "kind=receipt&kind=receipt".to_owned(), PARAMETER),
+        (search, "number=1".to_owned(), PARAMETER),
+        (search, "limit=0".to_owned(), PARAMETER),
+        (search, "limit=101".to_owned(), PARAMETER),
+        (search, format!("issuer={hex}"), PARAMETER),
+        (search, "from=-1".to_owned(), PARAMETER),
+        (search, "order=sideways".to_owned(), PARAMETER),
+        (search, format!("{long}=1"), PARAMETER),
+        (overdue, "at=yesterday".to_owned(), PARAMETER),
+        (overdue, format!("cursor={hex}"), &["cursor"]),
     ];
     let (route, value, due) = dice.pick(cases);
     let path = match route.split_once('{') {

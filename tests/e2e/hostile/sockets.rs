@@ -9,7 +9,7 @@ use std::{
 use super::dice::Dice;
 
 /// Answers that rubbish may get; none at all is right as well.
-const STATUSES: &[&str] = &["400", "404", "405", "408", "413", "414", "431", "501", "505"];
+const STATUSES: &[&str] = &["400", "404", "405", "408", "413", "414", "431"];
 
 /// Sends rubbish and reads to the end.
 ///
@@ -18,7 +18,7 @@ const STATUSES: &[&str] = &["400", "404", "405", "408", "413", "414", "431", "50
 pub(super) fn rubbish(address: SocketAddr, dice: &mut Dice) {
     let bytes = bytes(dice);
     let mut stream = TcpStream::connect(address).expect("the server takes connections");
-    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
     // The server may answer and close before it read everything: then writing fails, and reading may.
     let _ = stream.write_all(&bytes).and_then(|()| stream.shutdown(Shutdown::Write));
     let mut answer = Vec::new();

@@ -4,8 +4,6 @@ use std::{
     fs,
     io::{self, Write as _},
     net::TcpStream,
-    thread,
-    time::Duration,
 };
 
 use counterfoil_tests::{
@@ -274,7 +272,7 @@ fn a_caller_that_takes_nothing_is_waited_for_in_bounds() {
     for caller in &mut idle {
         caller.send_post("/slow/v1/chat/completions", CREDENTIAL, b"{}");
     }
-    thread::sleep(Duration::from_millis(500));
+    proxy.until("all are under way", |proxy| proxy.metric("counterfoil_proxy_under_way") == 20.0);
     for _ in 0..20 {
         assert_eq!(proxy.chat("{}").status(), 200);
     }

@@ -1,6 +1,6 @@
 //! Who may see what became of an exchange.
 
-use std::{thread, time::Duration};
+use std::sync::{Mutex, mpsc};
 
 use counterfoil_tests::{
     Deployment,
@@ -56,9 +56,11 @@ fn an_exchange_belongs_to_its_credential() {
 fn an_exchange_under_way_is_its_callers_too() {
     use std::io::Write as _;
     let log = Deployment::start(PROGRAMS, "log.example/under-way");
-    let upstream = Upstream::start(|_, stream| {
+    let (looked_up, wait) = mpsc::channel::<()>();
+    let wait = Mutex::new(wait);
+    let upstream = Upstream::start(move |_, stream| {
         stream.write_all(STREAM)?;
-        thread::sleep(Duration::from_millis(1500));
+        wait.lock().unwrap().recv().unwrap();
         stream.write_all(LAST).map(|()| true)
     });
     let proxy = Proxy::before(&log, &upstream, "");
@@ -75,5 +77,6 @@ fn an_exchange_under_way_is_its_callers_too() {
         (202, r#"{"id":null,"bundle":null,"openings":null,"claim":null}"#)
     );
     assert_eq!(proxy.caller().get(&format!("/counterfoil/v1/exchanges/{exchange}"), "").status(), 404);
+    looked_up.send(()).unwrap();
     let _ = proxy.delivered(&exchange);
 }

@@ -2,10 +2,9 @@
 
 use std::{
     io::{Read as _, Write as _},
-    net::{Shutdown, TcpListener},
+    net::{Shutdown, TcpListener, TcpStream},
     sync::mpsc,
     thread,
-    time::Duration,
 };
 
 use counterfoil_tests::{
@@ -69,11 +68,12 @@ fn upstream() -> Upstream {
                 stream.write_all(CHAT.as_bytes())?;
                 return Ok(false);
             }
-            "silence" => thread::sleep(Duration::from_secs(4)),
+            // Until the proxy has lost patience and hangs up.
+            "silence" => return stream.read(&mut [0]).map(|_| false),
             "stall" => {
                 stream.write_all(STREAM)?;
                 stream.write_all(&chunk(EVENTS[1].as_bytes()))?;
-                thread::sleep(Duration::from_secs(4));
+                return stream.read(&mut [0]).map(|_| false);
             }
             "hang-up" => return Ok(false),
             "empty" => stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n")?,
@@ -192,43 +192,43 @@ fn callers_that_leave_get_receipts() {
 #[test]
 fn stopping_leaves_no_exchange_without_a_receipt() {
     let log = Deployment::start(PROGRAMS, "log.example/stopping");
-    let upstream = Upstream::start(|asked, stream| {
+    let (stopping, wait) = mpsc::channel::<()>();
+    let wait = std::sync::Mutex::new(wait);
+    let upstream = Upstream::start(move |asked, stream| {
         stream.write_all(STREAM)?;
         stream.write_all(&chunk(EVENTS[1].as_bytes()))?;
-        let patience = if asked.path().starts_with("/short") { 1 } else { 20 };
-        thread::sleep(Duration::from_secs(patience));
+        if asked.path().starts_with("/long") {
+            // Until the proxy breaks it off.
+            return stream.read(&mut [0]).map(|_| false);
+        }
+        wait.lock().unwrap().recv().unwrap();
         stream.write_all(&chunk(EVENTS[3].as_bytes()))?;
         stream.write_all(LAST).map(|()| false)
     });
     let mut proxy = Proxy::before(&log, &upstream, "limits.drain_timeout_s = 3");
-    let mut callers: Vec<_> = ["/short", "/long"]
-        .map(|way| {
-            let mut caller = proxy.caller();
-            caller.send_post(&format!("{way}/v1/chat/completions"), CREDENTIAL, REQUEST.as_bytes());
-            let head = caller.head();
-            (caller, Answer { head, ..Answer::default() }.exchange().to_owned())
-        })
-        .into();
-    let (short, long) = (callers.remove(0), callers.remove(0));
+    let begin = |way: &str| {
+        let mut caller = proxy.caller();
+        caller.send_post(&format!("/{way}/v1/chat/completions"), CREDENTIAL, REQUEST.as_bytes());
+        let head = caller.head();
+        (caller, Answer { head, ..Answer::default() }.exchange().to_owned())
+    };
+    let ((mut short, ended), (mut long, broken_off)) = (begin("short"), begin("long"));
+    let address = proxy.address();
     let reading = thread::spawn(move || {
-        let (mut caller, exchange) = short;
-        let mut body = Vec::new();
-        while let Ok(chunk) = caller.chunk() {
-            if chunk.is_empty() {
-                return (exchange, body, true);
-            }
-            body.extend(chunk);
-        }
-        (exchange, body, false)
+        assert_eq!(short.chunk().unwrap(), EVENTS[1].as_bytes());
+        // It ends only once the proxy takes no new callers.
+        counterfoil_tests::until(|| TcpStream::connect(address).is_err(), "the proxy is stopping");
+        stopping.send(()).unwrap();
+        assert_eq!(short.chunk().unwrap(), EVENTS[3].as_bytes());
+        assert!(short.chunk().unwrap().is_empty(), "the short one came to its end");
     });
     proxy.down();
-    let (short, body, is_whole) = reading.join().unwrap();
-    assert!(is_whole, "the short one came to its end");
+    reading.join().unwrap();
     proxy.up();
-    let delivered = proxy.delivered(&short);
-    verify(&log, &proxy, &delivered, REQUEST.as_bytes(), Some(&body));
-    let (mut caller, exchange) = long;
-    assert_eq!(caller.chunk().unwrap(), EVENTS[1].as_bytes());
-    assert!(caller.chunk().is_err(), "the long one was broken off");
-    assert_eq!(outcome(&proxy.delivered(&exchange)), "proxy_error");
+    let delivered = proxy.delivered(&ended);
+    let body = [EVENTS[1], EVENTS[3]].concat();
+    verify(&log, &proxy, &delivered, REQUEST.as_bytes(), Some(body.as_bytes()));
+    assert_eq!(long.chunk().unwrap(), EVENTS[1].as_bytes());
+    assert!(long.chunk().is_err(), "the long one was broken off");
+    assert_eq!(outcome(&proxy.delivered(&broken_off)), "proxy_error");
 }

@@ -26,6 +26,8 @@ pub(crate) struct Proxy {
     process: Option<Child>,
     address: Option<SocketAddr>,
     admin: Option<SocketAddr>,
+    /// Certificates that the system is to trust, in place of its own.
+    pub(crate) roots: Option<PathBuf>,
 }
 
 impl Proxy {
@@ -45,7 +47,7 @@ impl Proxy {
             log.clock_key
         );
         fs::write(home.join("proxy.toml"), config).unwrap();
-        Self { home, process: None, address: None, admin: None }
+        Self { home, process: None, address: None, admin: None, roots: None }
     }
 
     /// Configures and starts a proxy before one upstream; it keeps bodies.
@@ -72,10 +74,14 @@ impl Proxy {
     pub(crate) fn up(&mut self) {
         assert!(self.process.is_none(), "the proxy is up");
         let errors = File::options().create(true).append(true).open(self.home.join("proxy.log")).unwrap();
-        let mut child = Command::new(PROGRAMS.client)
-            .args(["proxy", "--config"])
-            .arg(self.home.join("proxy.toml"))
-            .env("XDG_CONFIG_HOME", self.home.join("config"))
+        // A write beyond what a file may have (see `strict`) is an error, and no signal.
+        let mut command = Command::new("sh");
+        command.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh", PROGRAMS.client, "proxy", "--config"]);
+        command.arg(self.home.join("proxy.toml")).env("XDG_CONFIG_HOME", self.home.join("config"));
+        if let Some(roots) = &self.roots {
+            command.env("SSL_CERT_FILE", roots).env_remove("SSL_CERT_DIR");
+        }
+        let mut child = command
             .env("RUST_LOG", "debug")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -9,23 +9,16 @@ use std::{
     time::Duration,
 };
 
-use counterfoil_merkle::key::VerifierKey;
-use counterfoil_receipt::Id;
 use counterfoil_tests::{
-    Http, Issuing, Manner,
-    audit::{Ack, Seen, check_answer, check_kept},
+    Issuing, Manner,
+    audit::Seen,
+    ledger::{Acknowledged, append_until_killed},
 };
 
 use super::{ASYNC, QUICK, World};
 
 /// Rounds, unless the environment says otherwise.
 const ROUNDS: u64 = 12;
-
-/// A receipt that was acknowledged: with its proof, or with its place alone.
-enum Acknowledged {
-    Published(Ack),
-    Committed { id: Id, index: u64, entry: String },
-}
 
 /// The log is killed again and again under load while witnesses come and go. After each start no published head is smaller
 /// than one that was seen, every receipt that was acknowledged, with a proof or without, is at its index, and all that any
@@ -52,7 +45,8 @@ fn nothing_is_rolled_back_by_kill_9() {
                 let (origin, address) = (world.log.origin.clone(), world.log.address());
                 let issuing = Issuing::new(&origin, round * 100 + n);
                 let headers = if n % 2 == 0 { ASYNC } else { "" };
-                thread::spawn(move || append_until_killed(issuing, address, headers, &key, &ledger, &stop))
+                let how = (address, headers, Duration::ZERO);
+                thread::spawn(move || append_until_killed(issuing, how, &key, &ledger, &stop))
             })
             .collect();
         // A linear congruential step (Knuth, MMIX): 50 to 700 ms until the kill, and who is away meanwhile.
@@ -71,25 +65,10 @@ fn nothing_is_rolled_back_by_kill_9() {
     world.witnesses.iter().for_each(|witness| witness.behave(Manner::Honest));
     world.log.up();
     let (mut http, ledger) = (world.log.http(), ledger.lock().unwrap());
-    let last = ledger.iter().map(|acknowledged| match acknowledged {
-        Acknowledged::Published(ack) => ack.index,
-        Acknowledged::Committed { index, .. } => *index,
-    });
-    world.await_size(&mut http, last.max().unwrap() + 1);
-    let mut unproven = 0;
-    for acknowledged in ledger.iter() {
-        match acknowledged {
-            Acknowledged::Published(ack) => {
-                check_kept(&mut http, ack, &world.key);
-                seen.add(ack.head);
-            }
-            Acknowledged::Committed { id, index, entry } => {
-                let bundle = http.get(&format!("/v1/receipts/{id}")).unwrap().json();
-                assert_eq!(bundle["entry"].as_str(), Some(&**entry), "entry {index}");
-                unproven += 1;
-            }
-        }
-    }
+    let last = ledger.iter().map(Acknowledged::index).max().unwrap();
+    world.await_size(&mut http, last + 1);
+    ledger.iter().for_each(|acknowledged| acknowledged.check(&mut http, &world.key, &mut seen));
+    let unproven = ledger.iter().filter(|acknowledged| acknowledged.is_unproven()).count();
     assert!(ledger.len() as u64 > rounds && unproven > 0, "the load was real");
     for witness in &world.witnesses {
         witness.seen().check_consistent(&mut http);
@@ -98,31 +77,4 @@ fn nothing_is_rolled_back_by_kill_9() {
     world.log.down();
     world.log.server_run(&["fsck"]).exits(0);
     println!("{rounds} rounds, {} acknowledged, {unproven} of them before they were published", ledger.len());
-}
-
-/// Sends receipts until the server is gone.
-fn append_until_killed(
-    mut issuing: Issuing,
-    address: std::net::SocketAddr,
-    headers: &str,
-    key: &VerifierKey,
-    ledger: &Mutex<Vec<Acknowledged>>,
-    stop: &AtomicBool,
-) {
-    let Ok(mut http) = Http::connect(address) else { return };
-    while !stop.load(Ordering::Relaxed) {
-        let (id, envelope) = issuing.issue();
-        let Ok(reply) = http.post_with("/v1/receipts", headers, envelope.as_bytes()) else { return };
-        let answer = reply.json();
-        let acknowledged = match reply.status {
-            201 => Acknowledged::Published(check_answer(&answer, id, key)),
-            202 => Acknowledged::Committed {
-                id,
-                index: answer["index"].as_u64().unwrap(),
-                entry: answer["entry"].as_str().unwrap().to_owned(),
-            },
-            _ => return,
-        };
-        ledger.lock().unwrap().push(acknowledged);
-    }
 }
