@@ -24,13 +24,13 @@ MIB = 1024 * 1024
 _seed = int(time.time())
 
 
-def programs():
-    """The directory of the release programs."""
+def programs(*more):
+    """The directory of the release programs: the log's, the client's, and those that are named."""
     given = os.environ.get("COUNTERFOIL_BENCH_PROGRAMS")
     if given:
         return pathlib.Path(given)
-    package = ["-p", "counterfoil-server", "-p", "counterfoil-client"]
-    subprocess.run(["cargo", "build", "--release", "--locked", "--quiet", *package], cwd=ROOT, check=True)
+    names = [argument for name in ("counterfoil-server", "counterfoil", *more) for argument in ("--bin", name)]
+    subprocess.run(["cargo", "build", "--release", "--locked", "--quiet", *names], cwd=ROOT, check=True)
     return target() / "release"
 
 
