@@ -7,7 +7,7 @@ use std::{fmt, str::FromStr};
 use crate::{
     cosign::{self, Cosignature},
     hash::Hash,
-    key::{Algorithm, NoteSigner, VerifierKey},
+    key::{Algorithm, IN_MEMORY, NoteSigner, Signer, SignerError, VerifierKey},
     note::{Note, NoteError, SignatureLine},
     tree::{TreeHead, TreeSize},
 };
@@ -73,9 +73,20 @@ impl Checkpoint {
     /// # Panics
     /// If the signer is a cosigner.
     pub fn sign(&self, signer: &NoteSigner) -> SignedCheckpoint {
+        self.try_sign(signer).expect(IN_MEMORY)
+    }
+
+    /// As [`Checkpoint::sign`], wherever the log's key is.
+    ///
+    /// # Errors
+    /// [`SignerError`] if it does not sign.
+    ///
+    /// # Panics
+    /// If the signer is a cosigner.
+    pub fn try_sign(&self, signer: &dyn Signer) -> Result<SignedCheckpoint, SignerError> {
         let mut note = Note::new(self.to_string()).expect("a checkpoint is a note's text");
-        note.sign(signer);
-        SignedCheckpoint { checkpoint: self.clone(), note }
+        note.try_sign(signer)?;
+        Ok(SignedCheckpoint { checkpoint: self.clone(), note })
     }
 }
 
@@ -138,7 +149,19 @@ impl SignedCheckpoint {
     /// # Panics
     /// If the signer is not a cosigner.
     pub fn cosign(&mut self, signer: &NoteSigner, time_s: u64) {
-        self.note.push(cosign::sign(&self.checkpoint, signer, time_s));
+        self.try_cosign(signer, time_s).expect(IN_MEMORY);
+    }
+
+    /// As [`SignedCheckpoint::cosign`], wherever the cosigner's key is.
+    ///
+    /// # Errors
+    /// [`SignerError`] if it does not sign; the checkpoint is as it was.
+    ///
+    /// # Panics
+    /// If the signer is not a cosigner.
+    pub fn try_cosign(&mut self, signer: &dyn Signer, time_s: u64) -> Result<(), SignerError> {
+        self.note.push(cosign::sign(&self.checkpoint, signer, time_s)?);
+        Ok(())
     }
 
     /// Adds a signature line, such as a witness answers. It is not checked here.

@@ -2,7 +2,7 @@
 
 use crate::{
     checkpoint::{Checkpoint, CheckpointError},
-    key::{Algorithm, KeyName, NoteSigner, VerifierKey},
+    key::{Algorithm, KeyName, Signer, SignerError, VerifierKey},
     note::{Note, SignatureLine},
 };
 
@@ -22,13 +22,17 @@ const TIME_S_MAX: u64 = i64::MAX as u64;
 ///
 /// # Panics
 /// If the signer is not a cosigner, or the time is beyond 2^63 - 1.
-pub(crate) fn sign(checkpoint: &Checkpoint, signer: &NoteSigner, time_s: u64) -> SignatureLine {
+pub(crate) fn sign(
+    checkpoint: &Checkpoint,
+    signer: &dyn Signer,
+    time_s: u64,
+) -> Result<SignatureLine, SignerError> {
     let key = signer.public();
     assert_eq!(key.algorithm(), Algorithm::CosignatureV1, "only a cosigner's key cosigns");
     assert!(time_s <= TIME_S_MAX, "a cosignature's time has 63 bits");
     let mut signature = time_s.to_be_bytes().to_vec();
-    signature.extend_from_slice(&signer.sign(&message(&checkpoint.to_string(), time_s)));
-    SignatureLine { name: key.name().clone(), id: key.id(), signature }
+    signature.extend_from_slice(&signer.try_sign(&message(&checkpoint.to_string(), time_s))?);
+    Ok(SignatureLine { name: key.name().clone(), id: key.id(), signature })
 }
 
 /// The newest of the cosigner's lines, if there is any and all of them verify.

@@ -3,7 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use ed25519_dalek::{Signer as _, SigningKey, VerifyingKey};
+use ed25519_dalek::{SigningKey, VerifyingKey};
 use zeroize::Zeroizing;
 
 use crate::hash::Hash;
@@ -194,6 +194,28 @@ fn split_key(text: &str) -> Result<(KeyName, &str, Algorithm, [u8; 32]), KeyErro
     Ok((name, id, algorithm, key))
 }
 
+/// Signs notes with one private key, wherever that key is: in memory, as [`NoteSigner`], or in a device that never lets it out.
+pub trait Signer: Send + Sync {
+    /// The public half.
+    fn public(&self) -> &VerifierKey;
+
+    /// The Ed25519 signature over a message.
+    ///
+    /// # Errors
+    /// [`SignerError`] if whatever has the key does not sign; the same may succeed later.
+    fn try_sign(&self, message: &[u8]) -> Result<[u8; 64], SignerError>;
+}
+
+/// Why whatever has a private key did not sign with it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{key} did not sign: {reason}")]
+pub struct SignerError {
+    /// Which key.
+    pub key: String,
+    /// What was said of it.
+    pub reason: String,
+}
+
 /// A private key with its name: `PRIVATE+KEY+name+id+base64(algorithm || seed)`, an *skey*. Wiped when dropped.
 pub struct NoteSigner {
     public: VerifierKey,
@@ -220,9 +242,18 @@ impl NoteSigner {
         let material = Zeroizing::new(BASE64.encode(&*material));
         Zeroizing::new(format!("PRIVATE+KEY+{}+{}+{}", self.public.name, self.public.id, *material))
     }
+}
 
-    pub(crate) fn sign(&self, message: &[u8]) -> [u8; 64] {
-        self.key.sign(message).to_bytes()
+/// Why a [`NoteSigner`] always signs.
+pub(crate) const IN_MEMORY: &str = "a key in memory signs";
+
+impl Signer for NoteSigner {
+    fn public(&self) -> &VerifierKey {
+        &self.public
+    }
+
+    fn try_sign(&self, message: &[u8]) -> Result<[u8; 64], SignerError> {
+        Ok(ed25519_dalek::Signer::sign(&self.key, message).to_bytes())
     }
 }
 

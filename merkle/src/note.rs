@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 
-use crate::key::{Algorithm, KeyId, KeyName, NoteSigner, VerifierKey};
+use crate::key::{Algorithm, IN_MEMORY, KeyId, KeyName, NoteSigner, Signer, SignerError, VerifierKey};
 
 /// The longest note that is read: room for a checkpoint with some twenty post-quantum signatures.
 pub const NOTE_BYTES_MAX: usize = 128 * 1024;
@@ -65,10 +65,22 @@ impl Note {
     /// # Panics
     /// If the signer is a cosigner: cosignatures are over checkpoints.
     pub fn sign(&mut self, signer: &NoteSigner) {
+        self.try_sign(signer).expect(IN_MEMORY);
+    }
+
+    /// As [`Note::sign`], wherever the key is.
+    ///
+    /// # Errors
+    /// [`SignerError`] if it does not sign; the note is as it was.
+    ///
+    /// # Panics
+    /// If the signer is a cosigner.
+    pub fn try_sign(&mut self, signer: &dyn Signer) -> Result<(), SignerError> {
         let key = signer.public();
         assert_eq!(key.algorithm(), Algorithm::Ed25519, "a cosigner signs checkpoints only");
-        let signature = signer.sign(self.text.as_bytes()).to_vec();
+        let signature = signer.try_sign(self.text.as_bytes())?.to_vec();
         self.push(SignatureLine { name: key.name().clone(), id: key.id(), signature });
+        Ok(())
     }
 
     /// Checks every line that names this key, and demands that there is one.

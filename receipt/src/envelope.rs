@@ -5,7 +5,7 @@
 use std::{fmt, str::FromStr};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use counterfoil_merkle::Hash;
+use counterfoil_merkle::{Hash, key::SignerError};
 
 use crate::{
     json::{
@@ -13,7 +13,7 @@ use crate::{
         field::{Field, FieldError, Reason},
         write,
     },
-    key::{KeyError, PublicKey, SIGNATURE_BYTES_MAX, SigningKey},
+    key::{KeyError, PublicKey, SIGNATURE_BYTES_MAX, Signer},
 };
 
 /// The payload type of every envelope.
@@ -197,9 +197,9 @@ pub struct VerifiedEnvelope {
 
 impl VerifiedEnvelope {
     /// Signs a statement. Says nothing about what the statement says: see [`crate::statement::Statement::sign`].
-    pub fn sign(statement: Vec<u8>, key: &SigningKey) -> Result<Self, EnvelopeError> {
+    pub fn sign(statement: Vec<u8>, key: &dyn Signer) -> Result<Self, EnvelopeError> {
         let pae = pae(PAYLOAD_TYPE, &statement);
-        let envelope = Envelope::new(statement, key.public().clone(), key.sign(&pae))?;
+        let envelope = Envelope::new(statement, key.public().clone(), key.try_sign(&pae)?)?;
         Ok(Self { envelope, id: Id::new(Hash::of(&[&pae])) })
     }
 
@@ -234,6 +234,9 @@ pub enum EnvelopeError {
         /// How many bytes it has.
         got: usize,
     },
+    /// Whatever has the private key did not sign.
+    #[error(transparent)]
+    Signer(#[from] SignerError),
     /// Its statement is too long.
     #[error("a statement has at most {STATEMENT_BYTES_MAX} bytes, this has {got}")]
     StatementTooLong {
@@ -267,6 +270,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::SigningKey;
 
     fn hello() -> Envelope {
         let key = SigningKey::from_ed25519_seed(&[1; 32]);

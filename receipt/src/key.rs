@@ -5,6 +5,7 @@
 use std::{fmt, str::FromStr, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use counterfoil_merkle::key::SignerError;
 use ed25519_dalek::{
     Signer as _,
     pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, spki::der::pem::LineEnding},
@@ -86,6 +87,11 @@ impl PublicKey {
         }
     }
 
+    /// The key of the 32 bytes of an Ed25519 point. Refused is what [`PublicKey::from_str`] refuses.
+    pub fn from_ed25519(raw: &[u8; 32]) -> Result<Self, KeyError> {
+        ed25519_point(raw).map(Self::new)
+    }
+
     fn new(point: Point) -> Self {
         let der = match &point {
             Point::Ed25519(key) => [&ED25519_PREFIX[..], key.as_bytes()].concat(),
@@ -93,6 +99,14 @@ impl PublicKey {
         };
         Self(Arc::new(Inner { text: BASE64.encode(der), point }))
     }
+}
+
+fn ed25519_point(raw: &[u8; 32]) -> Result<Point, KeyError> {
+    if !is_reduced(raw) {
+        return Err(KeyError::Point);
+    }
+    let key = ed25519_dalek::VerifyingKey::from_bytes(raw).map_err(|_| KeyError::Point)?;
+    if key.is_weak() { Err(KeyError::Weak) } else { Ok(Point::Ed25519(key)) }
 }
 
 /// Whether the y coordinate of an Ed25519 point is below 2^255 - 19. One that is not is a second way to write a point.
@@ -115,15 +129,7 @@ impl FromStr for PublicKey {
         }
         let der = BASE64.decode(text).map_err(|_| KeyError::Form)?;
         let point = if let Some(raw) = der.strip_prefix(&ED25519_PREFIX) {
-            let raw = raw.try_into().map_err(|_| KeyError::Form)?;
-            if !is_reduced(raw) {
-                return Err(KeyError::Point);
-            }
-            let key = ed25519_dalek::VerifyingKey::from_bytes(raw).map_err(|_| KeyError::Point)?;
-            if key.is_weak() {
-                return Err(KeyError::Weak);
-            }
-            Point::Ed25519(key)
+            ed25519_point(raw.try_into().map_err(|_| KeyError::Form)?)?
         } else if let Some(raw) = der.strip_prefix(&P256_PREFIX) {
             if raw.len() != 65 || raw[0] != 0x04 {
                 return Err(KeyError::Form);
@@ -246,6 +252,28 @@ impl SigningKey {
     fn p256(key: p256::ecdsa::SigningKey) -> Self {
         let public = PublicKey::new(Point::P256(*key.verifying_key()));
         Self { secret: Secret::P256(key), public }
+    }
+}
+
+/// Signs records with one private key, wherever that key is: in memory, as [`SigningKey`], or in a device that never lets it out.
+pub trait Signer: Send + Sync {
+    /// The public half.
+    fn public(&self) -> &PublicKey;
+
+    /// A signature over a message, in the form that [`PublicKey::verify`] takes.
+    ///
+    /// # Errors
+    /// [`SignerError`] if whatever has the key does not sign; the same may succeed later.
+    fn try_sign(&self, message: &[u8]) -> Result<Vec<u8>, SignerError>;
+}
+
+impl Signer for SigningKey {
+    fn public(&self) -> &PublicKey {
+        &self.public
+    }
+
+    fn try_sign(&self, message: &[u8]) -> Result<Vec<u8>, SignerError> {
+        Ok(self.sign(message))
     }
 }
 

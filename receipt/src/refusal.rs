@@ -9,7 +9,7 @@ use crate::{
     Envelope, Id, Statement,
     admission::{Candidate, Chain, Ledger, Pass, Refused, Unseen},
     envelope::{EnvelopeError, VerifiedEnvelope},
-    key::{PublicKey, SigningKey},
+    key::{PublicKey, Signer},
     statement::{Frame, Issuer, Nonce, Origin, Predicate, Refusal, Rule, SignError, StatementError, Subject},
 };
 
@@ -18,7 +18,7 @@ pub fn sign(
     refusal: Refusal,
     log: Origin,
     nonce: Nonce,
-    key: &SigningKey,
+    key: &dyn Signer,
 ) -> Result<VerifiedEnvelope, SignError> {
     let issuer = Issuer { key: key.public().clone(), software: None };
     let frame = Frame { nonce, log, issuer, numbering: None };

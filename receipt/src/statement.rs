@@ -61,7 +61,7 @@ use crate::{
         field::{Field, FieldError, Object, Reason},
         write::{self, ObjectWriter},
     },
-    key::{PublicKey, SigningKey},
+    key::{PublicKey, Signer},
 };
 
 /// The `_type` of every statement.
@@ -130,7 +130,7 @@ impl Statement {
     }
 
     /// Prints the statement, checks that it reads back, and signs it.
-    pub fn sign(&self, key: &SigningKey) -> Result<VerifiedEnvelope, SignError> {
+    pub fn sign(&self, key: &dyn Signer) -> Result<VerifiedEnvelope, SignError> {
         let json = self.to_json();
         Self::parse_as(json.as_bytes(), key.public())?;
         Ok(VerifiedEnvelope::sign(json.into_bytes(), key)?)

@@ -36,7 +36,6 @@ use counterfoil_server::{
     guard::Guard,
     index::runs::Runs,
     init::{NewLog, init},
-    keyfile::{read_operator, read_signer},
     log::{Log, Status},
     metrics::Metrics,
     objects::Objects,
@@ -46,6 +45,7 @@ use counterfoil_server::{
     room::Room,
     rules::WantedRules,
     sequencer::Admitted,
+    signers::Signers,
 };
 use tokio::sync::oneshot;
 
@@ -103,6 +103,7 @@ fn start(directory: &Path) -> (Arc<Log>, JoinHandle<bool>) {
         guard: directory.join("guard"),
         mode: AdmissionMode::Open,
         registrars: Vec::new(),
+        pkcs11: None,
         listen: None,
         store: None,
     };
@@ -110,13 +111,8 @@ fn start(directory: &Path) -> (Arc<Log>, JoinHandle<bool>) {
     let config = Config::read(&made.config).unwrap();
     let objects = Arc::new(Objects::open(&config.data).unwrap());
     let (runs, _) = Runs::open(&config.index).unwrap();
-    let publisher = Publisher::new(
-        read_signer(&config.log_key_file).unwrap(),
-        read_signer(&config.clock_key_file).unwrap(),
-        made.log_key,
-        made.clock_key,
-    );
-    let operator = config.operator_key_file.as_deref().map(read_operator).transpose().unwrap();
+    let Signers { log: log_key, clock: clock_key, operator } = Signers::open(&config).unwrap();
+    let publisher = Publisher::new(log_key, clock_key, made.log_key, made.clock_key);
     let rules = WantedRules::new(ORIGIN.parse().unwrap(), operator, &config.admission);
     let log = Arc::new(Log::new(objects, Some(runs), config.limits.queue_max));
     let driver = Driver {

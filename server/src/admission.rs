@@ -4,9 +4,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use counterfoil_merkle::{Hash, LeafIndex, TreeSize};
 use counterfoil_receipt::{
-    Entry, Id, PublicKey, SigningKey, Statement, Timestamp,
+    Entry, Id, PublicKey, Statement, Timestamp,
     admission::{Blind, Candidate, Chain, Judged, Ledger, Link, Refused},
     entry::EntryError,
+    key::Signer,
     refusal,
     statement::{Nonce, Origin, Refusal, Rules},
 };
@@ -168,7 +169,7 @@ pub struct Refusals {
     /// The log that they speak for.
     pub log: Origin,
     /// The operator's key.
-    pub key: SigningKey,
+    pub key: Arc<dyn Signer>,
 }
 
 impl Refusals {
@@ -178,7 +179,7 @@ impl Refusals {
         let refusal = Refusal { id, rule: refused.rule()?, size: *size, at: *at };
         let mut nonce = [0; 16];
         getrandom::fill(&mut nonce).ok()?;
-        match refusal::sign(refusal, self.log.clone(), Nonce::new(nonce), &self.key) {
+        match refusal::sign(refusal, self.log.clone(), Nonce::new(nonce), &*self.key) {
             Ok(envelope) => Some(envelope.envelope().to_json()),
             Err(error) => {
                 error!(%error, "a refusal cannot be signed");

@@ -23,7 +23,7 @@ use crate::{
     backup::{BackupError, Done, backup, restore},
     ceiling,
     clock::wall_now,
-    config::{AdmissionMode, Config, StoreConfig},
+    config::{AdmissionMode, Config, Pkcs11Config, StoreConfig},
     cpus,
     erase::{EraseError, Ordered, Target, erase},
     fsck::fsck,
@@ -110,6 +110,15 @@ struct Init {
     /// Address and port to listen on.
     #[arg(long)]
     listen: Option<SocketAddr>,
+    /// Make the keys in a PKCS#11 token instead of in files: the shared library that speaks to it.
+    #[arg(long, value_name = "FILE", requires = "pkcs11_token", requires = "pkcs11_pin_file")]
+    pkcs11_module: Option<PathBuf>,
+    /// The token's label.
+    #[arg(long, value_name = "LABEL", requires = "pkcs11_module")]
+    pkcs11_token: Option<String>,
+    /// The file with its user's PIN, which only its owner can read.
+    #[arg(long, value_name = "FILE", requires = "pkcs11_module")]
+    pkcs11_pin_file: Option<PathBuf>,
     /// Keep the log in an S3-compatible store instead of a data directory: s3://bucket/prefix. Credentials come from the
     /// environment.
     #[arg(long, value_name = "URL")]
@@ -120,6 +129,17 @@ struct Init {
     /// The store's region.
     #[arg(long, default_value = "us-east-1", requires = "store")]
     region: String,
+}
+
+impl Init {
+    /// The token that keys are to be made in.
+    fn token(&self) -> Option<Pkcs11Config> {
+        Some(Pkcs11Config {
+            module: self.pkcs11_module.clone()?,
+            token: self.pkcs11_token.clone()?,
+            pin_file: self.pkcs11_pin_file.clone()?,
+        })
+    }
 }
 
 #[derive(Args)]
@@ -324,6 +344,7 @@ fn make(arguments: &Init) -> anyhow::Result<()> {
         mode,
         registrars: arguments.registrar.clone(),
         listen: arguments.listen,
+        pkcs11: arguments.token(),
         store: arguments.store.as_ref().map(|url| StoreConfig {
             url: url.clone(),
             endpoint: arguments.endpoint.clone(),
@@ -412,6 +433,7 @@ fn dev_log(directory: &Path) -> anyhow::Result<(PathBuf, Option<MadeLog>)> {
         guard: directory.join("guard"),
         mode: AdmissionMode::Open,
         registrars: Vec::new(),
+        pkcs11: None,
         listen: None,
         store: None,
     };

@@ -1,8 +1,12 @@
 //! The configuration: one TOML file. Every key is documented on its field; unknown keys are refused.
 
 mod limits;
+mod pkcs11;
 
-pub use self::limits::{Limits, RatesConfig};
+pub use self::{
+    limits::{Limits, RatesConfig},
+    pkcs11::Pkcs11Config,
+};
 
 use std::{
     collections::BTreeMap,
@@ -18,7 +22,7 @@ use counterfoil_merkle::{
 use counterfoil_receipt::{PublicKey, statement::rules::REGISTRARS_MAX};
 use serde::{Deserialize, Serialize};
 
-use crate::{keyfile, network::Network};
+use crate::{keyfile, network::Network, signers};
 
 /// All that a server is told. Paths are relative to the file's own directory.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -32,7 +36,8 @@ pub struct Config {
     /// The public key (a vkey) of the log's clock, named `<origin>/clock`.
     pub clock_key: String,
     /// The log's private key: a file that only its owner can read, or `credential:NAME`, one that the service manager hands over in
-    /// `$CREDENTIALS_DIRECTORY` (systemd: `LoadCredential=NAME:…`). So are the other private keys here.
+    /// `$CREDENTIALS_DIRECTORY` (systemd: `LoadCredential=NAME:…`), or `pkcs11:LABEL`, one in the token of the table `pkcs11`. So are
+    /// the other private keys here; that of TLS is in no token.
     pub log_key_file: PathBuf,
     /// The clock's private key: a file that only its owner can read.
     pub clock_key_file: PathBuf,
@@ -77,6 +82,9 @@ pub struct Config {
     /// TLS at the address to listen on. Without this table it is plain HTTP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<TlsConfig>,
+    /// The token that private keys are in: a device that signs with them and never lets them out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pkcs11: Option<Pkcs11Config>,
     /// What only those can do who show a token.
     #[serde(default)]
     pub tokens: TokensConfig,
@@ -280,9 +288,10 @@ impl Config {
             ("clock_key_file", Some(&mut config.clock_key_file)),
             ("operator_key_file", config.operator_key_file.as_mut()),
             ("tls.key", key),
+            ("pkcs11.pin_file", config.pkcs11.as_mut().map(|token| &mut token.pin_file)),
         ];
         for (key, path) in keys {
-            if let Some(path) = path {
+            if let Some(path) = path.filter(|path| signers::label(path).is_none()) {
                 *path = keyfile::place(base, path).map_err(|reason| ConfigError::Value { key, reason })?;
             }
         }

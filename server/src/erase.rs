@@ -168,7 +168,7 @@ fn sign(operator: &Refusals, leaf: Hash, basis: Basis) -> Result<(VerifiedEnvelo
         },
         predicate: Predicate::Erasure(Erasure { basis }),
     };
-    Ok((statement.sign(&operator.key)?, statement))
+    Ok((statement.sign(&*operator.key)?, statement))
 }
 
 /// Why nothing was erased, or not yet.

@@ -9,11 +9,11 @@ use std::{
 
 use counterfoil_merkle::{
     Frontier,
-    key::{Algorithm, KeyError, KeyName, NoteSigner, VerifierKey},
+    key::{self as note, Algorithm, KeyError, KeyName, NoteSigner, VerifierKey},
     policy,
 };
 use counterfoil_receipt::{
-    PublicKey, SigningKey, Timestamp,
+    PublicKey, SigningKey, Timestamp, key as record,
     statement::{Origin, Rules, SignError},
 };
 use zeroize::Zeroizing;
@@ -21,12 +21,13 @@ use zeroize::Zeroizing;
 use crate::{
     commit::NO_DIGEST,
     config::{
-        AdmissionConfig, AdmissionMode, Config, ConfigError, DEFAULT_PORT, Limits, RatesConfig, ScrubConfig,
-        SearchConfig, StoreConfig, TokensConfig,
+        AdmissionConfig, AdmissionMode, Config, ConfigError, DEFAULT_PORT, Limits, Pkcs11Config, RatesConfig,
+        ScrubConfig, SearchConfig, StoreConfig, TokensConfig,
     },
     guard::{Guard, GuardError, Mark},
     keyfile::{self, KeyFileError},
     objects::{Created, Objects, StoreError, commit_name},
+    pkcs11::{IN_TOKEN, Token, TokenError},
     rules,
     sequencer::Sequencer,
 };
@@ -49,6 +50,8 @@ pub struct NewLog {
     pub registrars: Vec<PublicKey>,
     /// Where the log itself goes, if not into a data directory.
     pub store: Option<StoreConfig>,
+    /// The token in which its keys are made, if not in files.
+    pub pkcs11: Option<Pkcs11Config>,
     /// Where it will listen.
     pub listen: Option<std::net::SocketAddr>,
 }
@@ -80,18 +83,20 @@ pub fn init(new: &NewLog, now: Timestamp) -> Result<MadeLog, InitError> {
         return Err(InitError::GuardExists { path: new.guard.clone() });
     }
     make_guard_folder(&new.guard)?;
+    let needs_registrar = new.mode == AdmissionMode::Registered && new.registrars.is_empty();
     let keys = new.directory.join("keys");
-    fs::create_dir(&keys).map_err(io)?;
-    let log = new_signer(origin.as_str(), Algorithm::Ed25519)?;
-    let clock = new_signer(&format!("{origin}/clock"), Algorithm::CosignatureV1)?;
-    let operator = SigningKey::from_ed25519_seed(&seed());
-    keyfile::create(&keys.join("log.key"), &log.to_text())?;
-    keyfile::create(&keys.join("clock.key"), &clock.to_text())?;
-    keyfile::create(&keys.join("operator.pem"), operator.to_pkcs8_pem().trim_end())?;
+    if new.pkcs11.is_none() || needs_registrar {
+        fs::create_dir(&keys).map_err(io)?;
+    }
+    let Keys { signers, places, pkcs11 } = match &new.pkcs11 {
+        None => keys_in_files(&origin, &keys)?,
+        Some(token) => keys_in_token(&origin, token)?,
+    };
+    let (log, clock, operator) = signers;
+    let [log_key_file, clock_key_file, operator_key_file] = places;
 
     let mut registrars = new.registrars.clone();
-    let registrar =
-        (new.mode == AdmissionMode::Registered && registrars.is_empty()).then(|| keys.join("registrar.pem"));
+    let registrar = needs_registrar.then(|| keys.join("registrar.pem"));
     if let Some(path) = &registrar {
         let key = SigningKey::from_ed25519_seed(&seed());
         keyfile::create(path, key.to_pkcs8_pem().trim_end())?;
@@ -104,7 +109,7 @@ pub fn init(new: &NewLog, now: Timestamp) -> Result<MadeLog, InitError> {
         Some(store) => empty_store(store)?,
         None => Objects::init(&new.directory.join("data"))?,
     };
-    let head = log_rules(&objects, &origin, &admission, &operator, now)?;
+    let head = log_rules(&objects, &origin, &admission, &*operator, now)?;
     Guard::create(&new.guard, Mark { origin: origin.to_string(), commit: 1, head, time: now })?;
     let policy = policy::log_alone(log.public(), clock.public());
     write(&new.directory.join(POLICY_FILE), &policy)?;
@@ -112,9 +117,9 @@ pub fn init(new: &NewLog, now: Timestamp) -> Result<MadeLog, InitError> {
         path: PathBuf::new(),
         log_key: log.public().to_string(),
         clock_key: clock.public().to_string(),
-        log_key_file: "keys/log.key".into(),
-        clock_key_file: "keys/clock.key".into(),
-        operator_key_file: Some("keys/operator.pem".into()),
+        log_key_file,
+        clock_key_file,
+        operator_key_file: Some(operator_key_file),
         data: "data".into(),
         index: "index".into(),
         search: SearchConfig::default(),
@@ -127,6 +132,7 @@ pub fn init(new: &NewLog, now: Timestamp) -> Result<MadeLog, InitError> {
         admin: None,
         proxies: Vec::new(),
         tls: None,
+        pkcs11,
         tokens: TokensConfig::default(),
         store: new.store.clone(),
         witnesses: None,
@@ -183,7 +189,7 @@ fn log_rules(
     objects: &Objects,
     origin: &Origin,
     admission: &AdmissionConfig,
-    operator: &SigningKey,
+    operator: &dyn record::Signer,
     now: Timestamp,
 ) -> Result<counterfoil_merkle::TreeHead, InitError> {
     let (mode, registrars) = rules::wanted(admission)?;
@@ -199,8 +205,51 @@ fn log_rules(
     }
 }
 
-fn new_signer(name: &str, algorithm: Algorithm) -> Result<NoteSigner, InitError> {
-    Ok(NoteSigner::from_seed(KeyName::new(name)?, algorithm, &seed())?)
+/// The keys of a new log: of the log, its clock, and its operator.
+struct Keys {
+    signers: (Box<dyn note::Signer>, Box<dyn note::Signer>, Box<dyn record::Signer>),
+    /// As the configuration names them.
+    places: [PathBuf; 3],
+    pkcs11: Option<Pkcs11Config>,
+}
+
+fn names(origin: &Origin) -> Result<[KeyName; 2], KeyError> {
+    Ok([KeyName::new(origin.as_str())?, KeyName::new(&format!("{origin}/clock"))?])
+}
+
+fn keys_in_files(origin: &Origin, directory: &Path) -> Result<Keys, InitError> {
+    let [log, clock] = names(origin)?;
+    let log = NoteSigner::from_seed(log, Algorithm::Ed25519, &seed())?;
+    let clock = NoteSigner::from_seed(clock, Algorithm::CosignatureV1, &seed())?;
+    let operator = SigningKey::from_ed25519_seed(&seed());
+    keyfile::create(&directory.join("log.key"), &log.to_text())?;
+    keyfile::create(&directory.join("clock.key"), &clock.to_text())?;
+    keyfile::create(&directory.join("operator.pem"), operator.to_pkcs8_pem().trim_end())?;
+    let places = ["keys/log.key", "keys/clock.key", "keys/operator.pem"].map(PathBuf::from);
+    Ok(Keys { signers: (Box::new(log), Box::new(clock), Box::new(operator)), places, pkcs11: None })
+}
+
+/// Labels: the origin, and `/clock` and `/operator` after it.
+fn keys_in_token(origin: &Origin, given: &Pkcs11Config) -> Result<Keys, InitError> {
+    let here = Path::new("");
+    let pin_file = keyfile::place(here, &given.pin_file).map_err(InitError::Credential)?;
+    let token = Token::open(&Pkcs11Config { pin_file: pin_file.clone(), ..given.clone() })?;
+    let labels = ["", "/clock", "/operator"].map(|suffix| format!("{origin}{suffix}"));
+    labels.iter().try_for_each(|label| token.make_key(label))?;
+    let [log, clock] = names(origin)?;
+    let signers: (Box<dyn note::Signer>, Box<dyn note::Signer>, Box<dyn record::Signer>) = (
+        Box::new(token.note_signer(&labels[0], log, Algorithm::Ed25519)?),
+        Box::new(token.note_signer(&labels[1], clock, Algorithm::CosignatureV1)?),
+        Box::new(token.record_signer(&labels[2])?),
+    );
+    // A credential stays one; a file is named in full, for the configuration lies elsewhere.
+    let pin_file = if pin_file == given.pin_file {
+        given.pin_file.canonicalize().map_err(|source| InitError::Io { path: pin_file, source })?
+    } else {
+        given.pin_file.clone()
+    };
+    let places = labels.map(|label| PathBuf::from(format!("{IN_TOKEN}{label}")));
+    Ok(Keys { signers, places, pkcs11: Some(Pkcs11Config { pin_file, ..given.clone() }) })
 }
 
 fn seed() -> Zeroizing<[u8; 32]> {
@@ -253,6 +302,12 @@ pub enum InitError {
     /// A key file was not written.
     #[error(transparent)]
     KeyFile(#[from] KeyFileError),
+    /// A key was not made in the token.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// The PIN is to be a credential, and is none.
+    #[error("--pkcs11-pin-file: {0}")]
+    Credential(String),
     /// The rules record was not signed.
     #[error(transparent)]
     Sign(#[from] SignError),

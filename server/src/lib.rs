@@ -30,6 +30,7 @@ pub mod network;
 pub mod objects;
 pub mod order;
 pub mod pace;
+pub mod pkcs11;
 pub mod publish;
 pub mod queue;
 pub mod quota;
@@ -45,6 +46,7 @@ pub mod search;
 pub mod secrets;
 pub mod sequencer;
 pub mod settle;
+pub mod signers;
 pub mod steps;
 pub mod stop;
 #[cfg(test)]

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use counterfoil_merkle::{
     LeafIndex, TreeHead,
     checkpoint::{Checkpoint, CheckpointError, Origin, SignedCheckpoint},
-    key::{NoteSigner, VerifierKey},
+    key::{Signer, SignerError, VerifierKey},
 };
 use counterfoil_receipt::Timestamp;
 
@@ -74,8 +74,8 @@ impl Identity {
 /// The log's signing keys, with the public keys that the configuration pins.
 pub struct Publisher {
     identity: Identity,
-    log: NoteSigner,
-    clock: NoteSigner,
+    log: Box<dyn Signer>,
+    clock: Box<dyn Signer>,
     last: Option<(TreeHead, Timestamp)>,
 }
 
@@ -85,8 +85,8 @@ impl Publisher {
     /// # Errors
     /// [`PublishError::Pinned`] if a private key is not that of the pinned public key.
     pub fn new(
-        log: NoteSigner,
-        clock: NoteSigner,
+        log: Box<dyn Signer>,
+        clock: Box<dyn Signer>,
         pinned_log: VerifierKey,
         pinned_clock: VerifierKey,
     ) -> Result<Self, PublishError> {
@@ -118,7 +118,8 @@ impl Publisher {
     /// keys. Returns the checkpoint and its text.
     ///
     /// # Errors
-    /// [`PublishError::Backwards`] if a larger tree, the same size with another root, or a later time was signed before.
+    /// [`PublishError::Backwards`] if a larger tree, the same size with another root, or a later time was signed before;
+    /// [`PublishError::Signer`] if the keys are elsewhere and were not to be had, and then the same may succeed later.
     pub fn sign(
         &mut self,
         head: TreeHead,
@@ -130,8 +131,8 @@ impl Publisher {
                 return Err(PublishError::Backwards { last, next: head });
             }
         }
-        let mut checkpoint = Checkpoint::new(self.identity.origin.clone(), head).sign(&self.log);
-        checkpoint.cosign(&self.clock, time.seconds());
+        let mut checkpoint = Checkpoint::new(self.identity.origin.clone(), head).try_sign(&*self.log)?;
+        checkpoint.try_cosign(&*self.clock, time.seconds())?;
         let text = checkpoint.to_string();
         let again: SignedCheckpoint = text.parse()?;
         let attested = again.verify(&self.identity.log)?.cosignature(&self.identity.clock)?;
@@ -143,7 +144,7 @@ impl Publisher {
     }
 }
 
-/// Why a head was not signed. Nothing may be written after this.
+/// Why a head was not signed. Nothing may be written after this, before the log is recovered.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PublishError {
@@ -161,6 +162,9 @@ pub enum PublishError {
         /// What was not signed.
         next: TreeHead,
     },
+    /// Whatever has a private key did not sign.
+    #[error(transparent)]
+    Signer(#[from] SignerError),
     /// Our own signature does not verify.
     #[error("our own checkpoint does not verify: {0}")]
     Checkpoint(#[from] CheckpointError),

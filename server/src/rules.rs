@@ -1,10 +1,11 @@
 //! The rules of the log, kept as the configuration says: a change is a record, signed by the operator.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use counterfoil_receipt::{
-    PublicKey, SigningKey, Statement,
+    PublicKey, Statement,
     admission::{Admitted, Chain},
+    key::Signer,
     statement::{Frame, Issuer, Nonce, Origin, Predicate, Rules, SignError, Subject, rules::Mode},
 };
 
@@ -13,13 +14,17 @@ use crate::config::{AdmissionConfig, AdmissionMode, ConfigError};
 /// The rules that are wanted, and the key to sign them with.
 pub struct WantedRules {
     log: Origin,
-    key: Option<SigningKey>,
+    key: Option<Arc<dyn Signer>>,
     wanted: Mutex<(Mode, Vec<PublicKey>)>,
 }
 
 impl WantedRules {
     /// What the configuration asks for. `key` is the operator's.
-    pub fn new(log: Origin, key: Option<SigningKey>, config: &AdmissionConfig) -> Result<Self, ConfigError> {
+    pub fn new(
+        log: Origin,
+        key: Option<Arc<dyn Signer>>,
+        config: &AdmissionConfig,
+    ) -> Result<Self, ConfigError> {
         Ok(Self { log, key, wanted: Mutex::new(wanted(config)?) })
     }
 
@@ -44,7 +49,7 @@ impl WantedRules {
         if mode == in_force.mode && registrars == in_force.registrars {
             return Ok(None);
         }
-        let key = self.key.as_ref().ok_or(RulesError::NoKey)?;
+        let key = self.key.as_deref().ok_or(RulesError::NoKey)?;
         if *key.public() != in_force.operator {
             let (operator, configured) = (in_force.operator.clone(), key.public().clone());
             return Err(RulesError::OtherOperator { operator, configured });
@@ -55,7 +60,7 @@ impl WantedRules {
 }
 
 /// Signs rules; `key` is the operator's.
-pub fn sign(log: &Origin, rules: Rules, key: &SigningKey) -> Result<Admitted, SignError> {
+pub fn sign(log: &Origin, rules: Rules, key: &dyn Signer) -> Result<Admitted, SignError> {
     let mut nonce = [0; 16];
     getrandom::fill(&mut nonce).expect("the system gives random bytes");
     let statement = Statement {
@@ -106,6 +111,8 @@ pub enum RulesError {
 
 #[cfg(test)]
 mod tests {
+    use counterfoil_receipt::SigningKey;
+
     use super::*;
 
     /// A record is due when mode or registrars differ, and only the operator in force signs it.
@@ -118,7 +125,10 @@ mod tests {
         let log: Origin = "log.example".parse().unwrap();
         let in_force =
             Rules { mode: Mode::Open, registrars: Vec::new(), operator: operator.public().clone() };
-        let with = |key| WantedRules::new(log.clone(), key, &config).unwrap();
+        let with = |key: Option<SigningKey>| {
+            let key = key.map(|key| Arc::new(key) as Arc<dyn Signer>);
+            WantedRules::new(log.clone(), key, &config).unwrap()
+        };
         assert!(matches!(with(None).due(&in_force), Err(RulesError::NoKey)));
         assert!(matches!(with(Some(other)).due(&in_force), Err(RulesError::OtherOperator { .. })));
         let keeper = with(Some(operator));

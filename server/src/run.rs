@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use counterfoil_receipt::statement::Origin;
+use counterfoil_receipt::{key::Signer, statement::Origin};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -29,7 +29,6 @@ use crate::{
         surface::{Surface, SurfaceError},
     },
     index::runs::Runs,
-    keyfile::{self, KeyFileError},
     log::{Log, Status},
     metrics::Metrics,
     objects::{Objects, StoreError},
@@ -47,6 +46,7 @@ use crate::{
     rules::WantedRules,
     scrub::Scrubber,
     search::follow::{Follower, Indexed},
+    signers::{Signers, SignersError},
 };
 
 /// Connections that operators may have open.
@@ -117,20 +117,15 @@ pub fn run(config: &Config, confirm_clock: bool, ready: impl FnOnce(Bound)) -> R
 /// Starts a log's threads. Where its guard cannot be used, what is published can still be read, and nothing is written.
 pub fn start(config: &Config, confirm_clock: bool) -> Result<Started, RunError> {
     let objects = Arc::new(Objects::of(config)?);
-    let publisher = Publisher::new(
-        keyfile::read_signer(&config.log_key_file)?,
-        keyfile::read_signer(&config.clock_key_file)?,
-        config.log_vkey()?,
-        config.clock_vkey()?,
-    )?;
+    let Signers { log: log_key, clock: clock_key, operator } = Signers::open(config)?;
+    let publisher = Publisher::new(log_key, clock_key, config.log_vkey()?, config.clock_vkey()?)?;
     let origin: Origin = config.log_vkey()?.name().as_str().parse().map_err(|_| RunError::Origin)?;
-    let operator = config.operator_key_file.as_deref().map(keyfile::read_operator).transpose()?;
+    let witnesses = witnesses(config, publisher.identity(), operator.clone())?;
     let rules = Arc::new(WantedRules::new(origin.clone(), operator.clone(), &config.admission)?);
     let refusals = operator.map(|key| Refusals { log: origin.clone(), key });
     if refusals.is_none() {
         warn!("no operator_key_file: refusals are not signed");
     }
-    let witnesses = witnesses(config, publisher.identity())?;
     let log = Arc::new(Log::new(objects, open_index(config), config.limits.queue_max));
     let metrics = Arc::new(Metrics::new());
     let clock_gap_max =
@@ -181,7 +176,11 @@ pub fn start(config: &Config, confirm_clock: bool) -> Result<Started, RunError> 
 }
 
 /// How the log publishes with witnesses, if its policy names any.
-fn witnesses(config: &Config, identity: &Identity) -> Result<Option<Setup>, RunError> {
+fn witnesses(
+    config: &Config,
+    identity: &Identity,
+    operator: Option<Arc<dyn Signer>>,
+) -> Result<Option<Setup>, RunError> {
     let (Some(table), Some(policy)) = (&config.witnesses, config.witness_policy()?) else { return Ok(None) };
     let Some(panel) = Panel::new(policy, identity, &table.monitoring)
         .map_err(|error| RunError::Panel { path: table.policy.clone(), error })?
@@ -193,9 +192,8 @@ fn witnesses(config: &Config, identity: &Identity) -> Result<Option<Setup>, RunE
         .authorities
         .as_ref()
         .map(|path| fs::read(path).map_err(|source| ConfigError::Read { path: path.clone(), source }));
-    let clock_records = match &config.operator_key_file {
-        Some(path) if table.clock_record_period_s > 0 => {
-            let key = keyfile::read_operator(path)?;
+    let clock_records = match operator {
+        Some(key) if table.clock_record_period_s > 0 => {
             let log = identity.origin.as_str().parse().map_err(|_| RunError::Origin)?;
             Some(ClockRecords::new(log, key, Duration::from_secs(table.clock_record_period_s)))
         }
@@ -327,7 +325,7 @@ pub enum RunError {
     Guard(#[from] GuardError),
     /// A private key cannot be used.
     #[error(transparent)]
-    KeyFile(#[from] KeyFileError),
+    Signers(#[from] SignersError),
     /// The keys do not belong together.
     #[error(transparent)]
     Publish(#[from] PublishError),

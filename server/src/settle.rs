@@ -337,7 +337,7 @@ mod tests {
             signer("log.example/clock", Algorithm::CosignatureV1),
         );
         let (own_key, clock_key) = (own.public().clone(), clock.public().clone());
-        let mut publisher = Publisher::new(own, clock, own_key, clock_key).unwrap();
+        let mut publisher = Publisher::new(Box::new(own), Box::new(clock), own_key, clock_key).unwrap();
         log.publish(Arc::new(publisher.publish(Arc::clone(&edge), at(5)).unwrap()));
         let mark = |sequencer: &Sequencer| Mark {
             origin: "log.example".into(),

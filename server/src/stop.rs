@@ -92,6 +92,7 @@ impl Stop {
             ) => false,
             Self::Store(_)
             | Self::Guard(GuardError::Io { .. })
+            | Self::Publish(PublishError::Signer(_))
             | Self::Read(ReadError::Store(_))
             | Self::Ledger(LedgerError::Read(ReadError::Store(_))) => true,
             _ => false,

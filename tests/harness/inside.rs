@@ -12,7 +12,6 @@ use counterfoil_server::{
     driver::Driver,
     guard::Guard,
     init::{NewLog, init},
-    keyfile::{read_operator, read_signer},
     log::Log,
     metrics::Metrics,
     objects::Objects,
@@ -20,6 +19,7 @@ use counterfoil_server::{
     publish::{Publisher, heads::Heads, shown::EvidencePlace},
     room::Room,
     rules::WantedRules,
+    signers::Signers,
 };
 
 /// A new log that admits any valid signature, in that directory, with its guard's file.
@@ -33,6 +33,7 @@ pub fn new_log(origin: &str, directory: &Path, guard: &Path) -> Config {
         guard: guard.to_owned(),
         mode: AdmissionMode::Open,
         registrars: Vec::new(),
+        pkcs11: None,
         listen: None,
         store: None,
     };
@@ -47,13 +48,8 @@ pub fn new_log(origin: &str, directory: &Path, guard: &Path) -> Config {
 pub fn driver(config: &Config, objects: Objects, guard: Guard, clock: Clock, pace: Pace) -> Driver {
     let log_key = config.log_vkey().expect("the log's key");
     let origin = log_key.name().as_str().parse().expect("an origin");
-    let operator = config.operator_key_file.as_deref().map(read_operator).transpose().expect("a key");
-    let publisher = Publisher::new(
-        read_signer(&config.log_key_file).expect("the log's private key"),
-        read_signer(&config.clock_key_file).expect("the clock's private key"),
-        log_key,
-        config.clock_vkey().expect("the clock's key"),
-    );
+    let Signers { log, clock: clock_key, operator } = Signers::open(config).expect("the log's private keys");
+    let publisher = Publisher::new(log, clock_key, log_key, config.clock_vkey().expect("the clock's key"));
     Driver {
         log: Arc::new(Log::new(Arc::new(objects), None, config.limits.queue_max)),
         guard: Arc::new(Mutex::new(guard)),

@@ -1,6 +1,8 @@
 //! Where secrets must not be: what the programs say, how they were called, and what is left of them when they die.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod token;
+
 use std::{
     fs,
     io::Read as _,

@@ -1,12 +1,13 @@
 //! Clock records: now and then the newest checkpoint that witnesses cosigned goes into the log, verbatim, so that their
 //! times bound those of the entries before and after it for ever.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use counterfoil_merkle::{LeafIndex, checkpoint::SignedCheckpoint};
 use counterfoil_receipt::{
-    Entry, SigningKey, Statement, Timestamp,
+    Entry, Statement, Timestamp,
     admission::{Admitted, Chain},
+    key::Signer,
     statement::{Clock, Frame, Issuer, Nonce, Origin, Predicate, SignError, Subject},
 };
 use tokio::sync::oneshot;
@@ -24,7 +25,7 @@ const RETRY_PERIOD: Duration = Duration::from_secs(10);
 /// Makes clock records, each through the queue like any other record, signed by the operator.
 pub struct ClockRecords {
     log: Origin,
-    key: SigningKey,
+    key: Arc<dyn Signer>,
     period: Duration,
     state: State,
 }
@@ -42,7 +43,7 @@ enum State {
 
 impl ClockRecords {
     /// One each period.
-    pub const fn new(log: Origin, key: SigningKey, period: Duration) -> Self {
+    pub const fn new(log: Origin, key: Arc<dyn Signer>, period: Duration) -> Self {
         Self { log, key, period, state: State::Unknown }
     }
 
@@ -120,7 +121,7 @@ impl ClockRecords {
             },
             predicate: Predicate::Clock(Box::new(Clock { checkpoint: checkpoint.clone() })),
         };
-        Ok(Admitted::new(statement.sign(&self.key)?, statement, Chain::default()))
+        Ok(Admitted::new(statement.sign(&*self.key)?, statement, Chain::default()))
     }
 }
 

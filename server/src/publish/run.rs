@@ -31,6 +31,9 @@ pub(super) struct Offer {
     pub(super) time: Timestamp,
 }
 
+/// How long after whatever has the keys failed to sign it is asked again.
+const SIGN_AGAIN: Duration = Duration::from_secs(1);
+
 struct Asked {
     name: String,
     asker: Asker,
@@ -56,6 +59,8 @@ pub(super) struct Loop {
     signed: Option<(Arc<Edge>, Instant)>,
     /// Whether that the quorum is missing was told.
     stands_still: bool,
+    /// Until when nothing is signed, for the last attempt failed.
+    unsigned_until: Duration,
     /// Since when something committed has waited for its publication.
     waiting_since: Option<Instant>,
     replies: JoinSet<(usize, Came)>,
@@ -80,6 +85,7 @@ impl Loop {
             offers,
             signed: None,
             stands_still: false,
+            unsigned_until: Duration::ZERO,
             waiting_since: None,
             started: Instant::now(),
             setup,
@@ -123,7 +129,8 @@ impl Loop {
     fn sign_from(&self) -> Option<Duration> {
         let offer = self.offers.borrow();
         let offer = offer.as_ref()?;
-        self.rounds.sign_from(offer.edge.frontier.head(), offer.time)
+        let due = self.rounds.sign_from(offer.edge.frontier.head(), offer.time);
+        due.map(|due| due.max(self.unsigned_until))
     }
 
     /// Has the newest committed head signed, if it is its time.
@@ -133,7 +140,15 @@ impl Loop {
         }
         let Some(Offer { edge, time }) = self.offers.borrow_and_update().clone() else { return Ok(()) };
         let missing = self.rounds.missing_since().is_some();
-        let (checkpoint, _) = self.publisher.sign(edge.frontier.head(), time)?;
+        let checkpoint = match self.publisher.sign(edge.frontier.head(), time) {
+            Ok((checkpoint, _)) => checkpoint,
+            Err(PublishError::Signer(error)) => {
+                warn!(%error, "the tree head waits for its signature");
+                self.unsigned_until = self.now() + SIGN_AGAIN;
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
         self.rounds.signed(checkpoint, time, self.now());
         self.signed = Some((edge, Instant::now()));
         self.metrics.quorum_missing_since(self.rounds.missing_since().map(|since| self.started + since));
