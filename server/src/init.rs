@@ -1,6 +1,8 @@
 //! Making a log: keys, configuration, policy, the first record and the guard. Its own command, never a side effect of
 //! starting one.
 
+mod keys;
+
 use std::{
     fs::{self, File},
     io,
@@ -9,15 +11,15 @@ use std::{
 
 use counterfoil_merkle::{
     Frontier,
-    key::{self as note, Algorithm, KeyError, KeyName, NoteSigner, VerifierKey},
+    key::{KeyError, VerifierKey},
     policy,
 };
 use counterfoil_receipt::{
     PublicKey, SigningKey, Timestamp, key as record,
     statement::{Origin, Rules, SignError},
 };
-use zeroize::Zeroizing;
 
+use self::keys::{Keys, seed};
 use crate::{
     commit::NO_DIGEST,
     config::{
@@ -27,7 +29,7 @@ use crate::{
     guard::{Guard, GuardError, Mark},
     keyfile::{self, KeyFileError},
     objects::{Created, Objects, StoreError, commit_name},
-    pkcs11::{IN_TOKEN, Token, TokenError},
+    pkcs11::TokenError,
     rules,
     sequencer::Sequencer,
 };
@@ -88,12 +90,8 @@ pub fn init(new: &NewLog, now: Timestamp) -> Result<MadeLog, InitError> {
     if new.pkcs11.is_none() || needs_registrar {
         fs::create_dir(&keys).map_err(io)?;
     }
-    let Keys { signers, places, pkcs11 } = match &new.pkcs11 {
-        None => keys_in_files(&origin, &keys)?,
-        Some(token) => keys_in_token(&origin, token)?,
-    };
-    let (log, clock, operator) = signers;
-    let [log_key_file, clock_key_file, operator_key_file] = places;
+    let Keys { log, clock, operator, places: [log_key_file, clock_key_file, operator_key_file], pkcs11 } =
+        Keys::make(&origin, &keys, new.pkcs11.as_ref())?;
 
     let mut registrars = new.registrars.clone();
     let registrar = needs_registrar.then(|| keys.join("registrar.pem"));
@@ -205,59 +203,7 @@ fn log_rules(
     }
 }
 
-/// The keys of a new log: of the log, its clock, and its operator.
-struct Keys {
-    signers: (Box<dyn note::Signer>, Box<dyn note::Signer>, Box<dyn record::Signer>),
-    /// As the configuration names them.
-    places: [PathBuf; 3],
-    pkcs11: Option<Pkcs11Config>,
-}
-
-fn names(origin: &Origin) -> Result<[KeyName; 2], KeyError> {
-    Ok([KeyName::new(origin.as_str())?, KeyName::new(&format!("{origin}/clock"))?])
-}
-
-fn keys_in_files(origin: &Origin, directory: &Path) -> Result<Keys, InitError> {
-    let [log, clock] = names(origin)?;
-    let log = NoteSigner::from_seed(log, Algorithm::Ed25519, &seed())?;
-    let clock = NoteSigner::from_seed(clock, Algorithm::CosignatureV1, &seed())?;
-    let operator = SigningKey::from_ed25519_seed(&seed());
-    keyfile::create(&directory.join("log.key"), &log.to_text())?;
-    keyfile::create(&directory.join("clock.key"), &clock.to_text())?;
-    keyfile::create(&directory.join("operator.pem"), operator.to_pkcs8_pem().trim_end())?;
-    let places = ["keys/log.key", "keys/clock.key", "keys/operator.pem"].map(PathBuf::from);
-    Ok(Keys { signers: (Box::new(log), Box::new(clock), Box::new(operator)), places, pkcs11: None })
-}
-
-/// Labels: the origin, and `/clock` and `/operator` after it.
-fn keys_in_token(origin: &Origin, given: &Pkcs11Config) -> Result<Keys, InitError> {
-    let here = Path::new("");
-    let pin_file = keyfile::place(here, &given.pin_file).map_err(InitError::Credential)?;
-    let token = Token::open(&Pkcs11Config { pin_file: pin_file.clone(), ..given.clone() })?;
-    let labels = ["", "/clock", "/operator"].map(|suffix| format!("{origin}{suffix}"));
-    labels.iter().try_for_each(|label| token.make_key(label))?;
-    let [log, clock] = names(origin)?;
-    let signers: (Box<dyn note::Signer>, Box<dyn note::Signer>, Box<dyn record::Signer>) = (
-        Box::new(token.note_signer(&labels[0], log, Algorithm::Ed25519)?),
-        Box::new(token.note_signer(&labels[1], clock, Algorithm::CosignatureV1)?),
-        Box::new(token.record_signer(&labels[2])?),
-    );
-    // A credential stays one; a file is named in full, for the configuration lies elsewhere.
-    let pin_file = if pin_file == given.pin_file {
-        given.pin_file.canonicalize().map_err(|source| InitError::Io { path: pin_file, source })?
-    } else {
-        given.pin_file.clone()
-    };
-    let places = labels.map(|label| PathBuf::from(format!("{IN_TOKEN}{label}")));
-    Ok(Keys { signers, places, pkcs11: Some(Pkcs11Config { pin_file, ..given.clone() }) })
-}
-
-fn seed() -> Zeroizing<[u8; 32]> {
-    let mut seed = Zeroizing::new([0; 32]);
-    random(&mut *seed);
-    seed
-}
-
+/// Fills with random bytes.
 fn random(bytes: &mut [u8]) {
     getrandom::fill(bytes).expect("the system gives random bytes");
 }
