@@ -8,7 +8,7 @@ use std::{
 };
 
 use counterfoil_merkle::{Hash, LeafIndex, TreeHead, TreeSize};
-use counterfoil_receipt::{Entry, Id, Timestamp};
+use counterfoil_receipt::{Entry, Id, Timestamp, admission::Admitted};
 use counterfoil_server::{
     clock::{Clock, wall_now},
     config::Config,
@@ -27,7 +27,7 @@ use counterfoil_tests::inside;
 use futures::executor::block_on;
 use tokio::sync::oneshot;
 
-use crate::receipts::receipt;
+use crate::receipts::{erasure, receipt};
 
 /// What is waited for comes in this time, or never.
 const PATIENCE: Duration = Duration::from_secs(if cfg!(feature = "s3") { 300 } else { 60 });
@@ -36,6 +36,8 @@ const PATIENCE: Duration = Duration::from_secs(if cfg!(feature = "s3") { 300 } e
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ledger {
     acks: BTreeMap<u64, Id>,
+    /// Entries whose statements were ordered to go, by orders that were acknowledged.
+    erased: BTreeSet<u64>,
     heads: Vec<(TreeHead, Timestamp)>,
 }
 
@@ -45,6 +47,7 @@ impl Ledger {
         for (&index, &id) in &other.acks {
             self.acknowledge(LeafIndex::new(index).unwrap(), id);
         }
+        self.erased.extend(&other.erased);
         self.heads.extend(&other.heads);
     }
 
@@ -58,6 +61,11 @@ impl Ledger {
     pub(crate) fn acknowledge(&mut self, index: LeafIndex, id: Id) {
         let before = self.acks.insert(index.get(), id);
         assert!(before.is_none_or(|before| before == id), "two receipts were acknowledged at index {index}");
+    }
+
+    /// An order to erase a statement was acknowledged.
+    pub(crate) fn erase(&mut self, target: LeafIndex) {
+        self.erased.insert(target.get());
     }
 
     /// All heads that were shown.
@@ -149,6 +157,20 @@ impl Life {
             })
             .unzip();
         self.log.queue.submit(submissions).ok().map(|()| answers)
+    }
+
+    /// Hands over the issuer's order to erase a statement; none if the log does not take it.
+    pub(crate) fn submit_erasure(&self, target: LeafIndex) -> Option<(Id, oneshot::Receiver<Outcome>)> {
+        let view = self.log.view()?;
+        let item = block_on(self.log.tiles.item(&view.edge, target)).ok()??;
+        let (envelope, statement) = erasure(Hash::leaf(&item.entry));
+        let judged = block_on(self.log.admission.judge_new(&self.log, &statement, wall_now().unwrap()));
+        let chain = judged.ok()??.expect("an issuer may have its statements erased");
+        let (reply, answer) = oneshot::channel();
+        let id = envelope.id();
+        let admitted = Admitted::new(envelope, statement, chain).into();
+        self.log.queue.submit(vec![Submission { admitted, reply }]).ok()?;
+        Some((id, answer))
     }
 
     /// Waits for an answer and writes down what it promises.
@@ -245,7 +267,11 @@ pub(crate) fn audit_objects(objects: &Arc<Objects>, ledger: &Ledger) -> TreeSize
         let found = block_on(tiles.item(&loaded.edge, LeafIndex::new(index).unwrap())).unwrap();
         let item = found.expect("below the log's size");
         let entry = Entry::parse(&item.entry).unwrap();
-        assert_eq!(Id::of_statement(&item.statement), entry.id, "the statement of entry {index}");
+        if ledger.erased.contains(&index) {
+            assert!(item.statement.is_empty(), "the statement of entry {index} is still there");
+        } else {
+            assert_eq!(Id::of_statement(&item.statement), entry.id, "the statement of entry {index}");
+        }
         assert!(entry.at >= at, "entry {index} is dated before the one before it");
         assert!(ids.insert(entry.id), "{} is there twice", entry.id);
         if let Some(id) = ledger.acks.get(&index) {

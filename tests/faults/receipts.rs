@@ -1,12 +1,14 @@
-//! Receipts as admission lets them in.
+//! Receipts as admission lets them in, and orders to erase them.
 
 use std::sync::OnceLock;
 
+use counterfoil_merkle::Hash;
 use counterfoil_receipt::{
-    Id, SigningKey, Statement,
+    Id, SigningKey, Statement, VerifiedEnvelope,
     admission::{self, Chain},
     statement::{
-        Commitment, Frame, Issuer, Nonce, Number, Numbering, Predicate, Receipt, StreamId, Subject,
+        Commitment, Erasure, Frame, Issuer, Nonce, Number, Numbering, Predicate, Receipt, StreamId, Subject,
+        erasure::Basis,
         receipt::{Api, Model, Outcome, Protocol},
     },
 };
@@ -28,8 +30,28 @@ pub(crate) fn receipt(number: usize) -> Admitted {
         .clone()
 }
 
+/// The issuer's order that the statement of the record with this leaf hash be erased: always the same.
+pub(crate) fn erasure(leaf: Hash) -> (VerifiedEnvelope, Statement) {
+    let key = issuer();
+    let statement = Statement {
+        subject: Subject::Record(leaf),
+        frame: Frame {
+            nonce: Nonce::new([9; 16]),
+            log: ORIGIN.parse().unwrap(),
+            issuer: Issuer { key: key.public().clone(), software: None },
+            numbering: None,
+        },
+        predicate: Predicate::Erasure(Erasure { basis: Basis::Mistake }),
+    };
+    (statement.sign(&key).unwrap(), statement)
+}
+
+fn issuer() -> SigningKey {
+    SigningKey::from_ed25519_seed(&[7; 32])
+}
+
 fn make(number: u64, previous: &mut Option<Id>) -> Admitted {
-    let key = SigningKey::from_ed25519_seed(&[7; 32]);
+    let key = issuer();
     let api = Api { protocol: Protocol::OpenaiChat, path: "/v1/chat/completions".into(), stream: false };
     let model = Model { requested: Some("m-1".into()), reported: None, alias: None, claimed: None };
     let statement = Statement {

@@ -9,17 +9,22 @@ use std::{
     },
 };
 
+use counterfoil_merkle::LeafIndex;
 use counterfoil_server::steps::{Step, Steps, Watch};
 
 use crate::{
     campaign::rounds,
     dice::Dice,
-    life::{Answer, Ledger, Life, audit},
-    template::{FIRST, PACE, SIZE, directory, template, write},
+    life::{Answer, Ledger, Life, audit, until},
+    receipts::receipt,
+    template::{FIRST, PACE, SIZE, directory, read, template, write},
 };
 
 /// Rounds, unless the environment says otherwise. So many cover only a part of all cases.
 const ROUNDS: u64 = 60;
+
+/// The same, with erasures, which take longer.
+const ERASING_ROUNDS: u64 = 20;
 
 /// How a step fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,11 +95,37 @@ impl Watch for Faulty {
 /// acknowledged in the end, stands where it was acknowledged first, and is there once.
 #[test]
 fn acknowledged_receipts_survive_failing_steps() {
-    let steps = run(&[], true, true);
+    campaign("failing steps", ROUNDS, &receipts);
+}
+
+/// The same with orders to erase statements among the receipts, one in a bundle and one in a commit that is still kept: whatever step
+/// of carrying them out fails, nothing of them is in any file in the end, and all else is as it was.
+#[test]
+fn erased_statements_are_gone_whatever_steps_fail() {
+    campaign("failing steps of erasures", ERASING_ROUNDS, &|| {
+        let mut work = receipts();
+        let last = LeafIndex::new(SIZE).unwrap();
+        work.insert(3, Work::Erasure(last));
+        work.insert(6, Work::Erasure(LeafIndex::new(5).unwrap()));
+        work
+    });
+}
+
+/// A dozen receipts one by one, then four at once, with two that the log has already; the first ones last.
+fn receipts() -> Vec<Work> {
+    let first = FIRST;
+    let mut work: Vec<_> = (first..first + 12).map(|number| Work::Receipts(vec![number])).collect();
+    work.push(Work::Receipts((first + 12..first + 16).chain([3, first]).collect()));
+    work.reverse();
+    work
+}
+
+fn campaign(name: &str, short: u64, work: &dyn Fn() -> Vec<Work>) {
+    let steps = run(work(), &[], true, true);
     println!("{steps} steps without a fault");
     // Every case comes once in as many rounds; a second fault is chosen by the dice.
     let cases = 8 * steps;
-    rounds("failing steps", ROUNDS, |round, mut dice| {
+    rounds(name, short, |round, mut dice| {
         let case = usize::try_from(round * 7919 % cases as u64).unwrap();
         let fault = Fault {
             step: case / 8,
@@ -106,7 +137,7 @@ fn acknowledged_receipts_survive_failing_steps() {
             faults.push(second(fault, &mut dice));
         }
         let _told = Told(&faults);
-        run(&faults, false, dice.one_in(8));
+        run(work(), &faults, false, dice.one_in(8));
     });
 }
 
@@ -131,17 +162,12 @@ fn second(first: Fault, dice: &mut Dice) -> Fault {
 }
 
 /// Runs a log through faults, and checks it. Returns how many steps were taken before the last start.
-fn run(faults: &[Fault], sound: bool, whole: bool) -> usize {
+fn run(mut batches: Vec<Work>, faults: &[Fault], sound: bool, whole: bool) -> usize {
     let (made, home) = (template(), directory());
     write(home.path(), &made.files);
     let config = made.config(home.path());
     let mut ledger = made.ledger.clone();
-    let first = FIRST;
-    let mut batches: Vec<Vec<usize>> = (first..first + 12).map(|number| vec![number]).collect();
-    // Four at once, and two that the log has already.
-    batches.push((first + 12..first + 16).chain([3, first]).collect());
-    batches.reverse();
-
+    let targets: Vec<_> = batches.iter().filter_map(Work::erases).collect();
     let watch = Arc::new(Faulty { faults: faults.to_vec(), ..Faulty::default() });
     let mut passed = true;
     match Life::start(&config, &Steps::watched(watch.clone()), PACE) {
@@ -159,20 +185,57 @@ fn run(faults: &[Fault], sound: bool, whole: bool) -> usize {
 
     let life = Life::start(&config, &Steps::default(), PACE).unwrap();
     let sound = Faulty::default();
-    batches.insert(0, vec![first + 16]);
+    batches.insert(0, Work::Receipts(vec![FIRST + 16]));
     assert!(drive(&life, &mut batches, &mut ledger, &sound), "{:?}", life.log().status());
+    let carried_out = || targets.iter().all(|target| !life.log().tiles.is_erasing(*target));
+    until(carried_out, "orders are carried out");
     assert!(life.stop(&mut ledger));
-    assert_eq!(audit(&config, &ledger, whole).get(), SIZE + 17, "every receipt is there once");
+    let due = SIZE + 17 + targets.len() as u64;
+    assert_eq!(audit(&config, &ledger, whole).get(), due, "every record is there once");
+    for (path, bytes) in read(home.path()) {
+        for target in &targets {
+            let gone = receipt(usize::try_from(target.get()).unwrap()).statement;
+            let is_there = bytes.windows(gone.len()).any(|part| part == gone);
+            assert!(!is_there, "{} has the statement of entry {target}", path.display());
+        }
+    }
     steps
 }
 
-/// Sends batches, the last one first, each again until it is acknowledged. Returns whether all were.
-fn drive(life: &Life, batches: &mut Vec<Vec<usize>>, ledger: &mut Ledger, watch: &Faulty) -> bool {
-    while let Some(batch) = batches.last_mut() {
+/// What is sent to a log at once.
+enum Work {
+    /// Receipts, by their numbers.
+    Receipts(Vec<usize>),
+    /// The order to erase the statement of an entry.
+    Erasure(LeafIndex),
+}
+
+impl Work {
+    fn erases(&self) -> Option<LeafIndex> {
+        if let Self::Erasure(target) = self { Some(*target) } else { None }
+    }
+}
+
+/// Sends work, the last first, each again until it is acknowledged. Returns whether all was.
+fn drive(life: &Life, batches: &mut Vec<Work>, ledger: &mut Ledger, watch: &Faulty) -> bool {
+    while let Some(work) = batches.last_mut() {
         if !life.wait(|| watch.is_dead()) {
             return false;
         }
         life.look(ledger);
+        let batch = match work {
+            Work::Receipts(batch) => batch,
+            Work::Erasure(target) => {
+                let sent = life.submit_erasure(*target);
+                if let Some((id, answer)) = sent
+                    && life.answer(id, answer, ledger) != Answer::Unknown
+                {
+                    ledger.erase(*target);
+                    batches.pop();
+                }
+                continue;
+            }
+        };
         let Some(answers) = life.submit(batch.iter().copied()) else { continue };
         let mut unknown = Vec::new();
         for (number, (id, answer)) in batch.iter().zip(answers) {
