@@ -1,7 +1,10 @@
 //! Between the many that admit and the one that sequences.
 
 use std::{
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -18,10 +21,10 @@ pub const BATCH_ENTRIES_MAX: usize = 2048;
 pub const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// How long a batch may wait for submissions that are on their way.
-pub const GATHER_MAX: Duration = Duration::from_micros(1500);
+pub const GATHER_MAX: Duration = Duration::from_millis(3);
 
-/// Once none has come for so long, none is on its way: while a batch is smaller than the one before, and from then on.
-const GATHER_PAUSES: [Duration; 2] = [Duration::from_micros(500), Duration::from_micros(100)];
+/// Once none has come for so long, and none is being admitted, none is on its way.
+const GATHER_PAUSE: Duration = Duration::from_micros(500);
 
 /// Only from this many submissions a batch on is the log busy enough to wait at all.
 const GATHER_FROM: usize = 8;
@@ -66,6 +69,17 @@ pub struct Queue {
     state: Mutex<State>,
     ready: Condvar,
     capacity: usize,
+    /// Submissions that are being admitted.
+    coming: AtomicUsize,
+}
+
+/// A submission that is being admitted, until this is dropped: a busy sequencer waits for it.
+pub struct Coming<'a>(&'a AtomicUsize);
+
+impl Drop for Coming<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 struct State {
@@ -94,7 +108,13 @@ impl Queue {
     pub const fn new(capacity: usize) -> Self {
         let state =
             State { pending: Vec::new(), wanted: 1, open: false, shutdown: false, interrupted: false };
-        Self { state: Mutex::new(state), ready: Condvar::new(), capacity }
+        Self { state: Mutex::new(state), ready: Condvar::new(), capacity, coming: AtomicUsize::new(0) }
+    }
+
+    /// Says that submissions will come soon, if they are admitted.
+    pub fn coming(&self) -> Coming<'_> {
+        self.coming.fetch_add(1, Ordering::Relaxed);
+        Coming(&self.coming)
     }
 
     /// Puts submissions in, all or none.
@@ -147,15 +167,16 @@ impl Queue {
         Taken::Batch(state.pending.drain(..count).collect())
     }
 
-    /// Waits for half as many again as the batch before had, as long as they keep coming.
+    /// Waits for as many as the batch before had, as long as they keep coming. Waiting for more would have those who append one at
+    /// a time wait for one another: nobody would have anything to do during a commit.
     fn gather<'a>(&'a self, mut state: MutexGuard<'a, State>, before: usize) -> MutexGuard<'a, State> {
-        let (expected, deadline) = ((before * 3 / 2).min(BATCH_ENTRIES_MAX), Instant::now() + GATHER_MAX);
+        let (expected, deadline) = (before.min(BATCH_ENTRIES_MAX), Instant::now() + GATHER_MAX);
         loop {
             let had = state.pending.len();
-            let pause = GATHER_PAUSES[usize::from(had >= before)];
-            state = self.wait(state, expected, deadline.min(Instant::now() + pause));
+            state = self.wait(state, expected, deadline.min(Instant::now() + GATHER_PAUSE));
             let has = state.pending.len();
-            if has >= expected || has == had || Instant::now() >= deadline {
+            let stalled = has == had && self.coming.load(Ordering::Relaxed) == 0;
+            if has >= expected || stalled || Instant::now() >= deadline {
                 return state;
             }
         }

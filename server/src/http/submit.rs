@@ -86,8 +86,10 @@ pub async fn one(State(app): State<Arc<App>>, request: Request) -> Result<Respon
     let patience = Patience::of(&app, request.headers());
     let source = app.source(&request);
     let (body, _held) = body(&app, request, source, ENVELOPE_BYTES_MAX).await?;
+    let coming = app.log.queue.coming();
     let (submission, outcome) = admit(&app, &body).await?;
     app.submit(vec![submission])?;
+    drop(coming);
     let (status, appended) = answer(&app, outcome, patience.until()).await?;
     if appended.proof.is_some() {
         return Ok((status, axum::Json(appended)).into_response());
@@ -110,6 +112,7 @@ pub async fn batch(State(app): State<Arc<App>>, request: Request) -> Result<Resp
         return Err(ApiError::TooManyLines { limit: app.limits.batch_lines_max });
     }
     app.count_more(source, lines.len().saturating_sub(1));
+    let coming = app.log.queue.coming();
     let mut outcomes = Vec::with_capacity(lines.len());
     let mut submissions = Vec::with_capacity(lines.len());
     for line in lines {
@@ -119,6 +122,7 @@ pub async fn batch(State(app): State<Arc<App>>, request: Request) -> Result<Resp
         }));
     }
     app.submit(submissions)?;
+    drop(coming);
     let (mut answers, mut published, until) = (Vec::new(), true, patience.until());
     for outcome in outcomes {
         let line = match outcome {
