@@ -11,14 +11,13 @@ use counterfoil_receipt::Timestamp;
 use counterfoil_server::{
     clock::{Clock, ClockError, wall_now},
     config::Config,
-    guard::Guard,
     log::Status,
-    objects::Objects,
     steps::Steps,
 };
 
 use crate::{
     life::{Ledger, Life, audit, until},
+    locks,
     template::{FIRST, Files, PACE, SIZE, directory, read, template, write},
 };
 
@@ -124,11 +123,11 @@ fn crooked() -> Result<Timestamp, ClockError> {
 }
 
 fn start(config: &Config) -> Life {
-    let objects = Objects::open(&config.data).unwrap();
+    let objects = locks::objects(&config.data, &Steps::default()).unwrap();
     Life::start_with(
         config,
         objects,
-        Guard::open(&config.guard).unwrap(),
+        locks::guard(&config.guard, &Steps::default()).unwrap(),
         PACE,
         Clock::start_from(crooked).unwrap(),
     )

@@ -12,7 +12,6 @@ use counterfoil_receipt::{Entry, Id, Timestamp, admission::Admitted};
 use counterfoil_server::{
     clock::{Clock, wall_now},
     config::Config,
-    fsck::fsck,
     guard::Guard,
     log::{Log, Status},
     objects::Objects,
@@ -27,7 +26,10 @@ use counterfoil_tests::inside;
 use futures::executor::block_on;
 use tokio::sync::oneshot;
 
-use crate::receipts::{erasure, receipt};
+use crate::{
+    locks,
+    receipts::{erasure, receipt},
+};
 
 /// What is waited for comes in this time, or never.
 const PATIENCE: Duration = Duration::from_secs(if cfg!(feature = "s3") { 300 } else { 60 });
@@ -103,8 +105,8 @@ pub(crate) enum Answer {
 impl Life {
     /// Starts the log of a configuration, wired as the server does it, without HTTP and without an index on disk.
     pub(crate) fn start(config: &Config, steps: &Steps, pace: Pace) -> Result<Self, StartError> {
-        let objects = Objects::open_watched(&config.data, steps.clone())?;
-        let guard = Guard::open_watched(&config.guard, steps.clone())?;
+        let objects = locks::objects(&config.data, steps)?;
+        let guard = locks::guard(&config.guard, steps)?;
         Ok(Self::start_with(config, objects, guard, pace, Clock::start().unwrap()))
     }
 
@@ -246,10 +248,10 @@ pub(crate) fn until(mut condition: impl FnMut() -> bool, what: &str) {
 /// included, which takes ten times as long.
 pub(crate) fn audit(config: &Config, ledger: &Ledger, whole: bool) -> TreeSize {
     if whole {
-        let report = fsck(config, wall_now().unwrap(), true).unwrap();
+        let report = locks::fsck(config, true).unwrap();
         assert!(report.is_clean(), "{report}");
     }
-    audit_objects(&Arc::new(Objects::open(&config.data).unwrap()), ledger)
+    audit_objects(&Arc::new(locks::objects(&config.data, &Steps::default()).unwrap()), ledger)
 }
 
 /// Checks all entries, statements, tiles and bundles of a log, and whether it has all that was promised in its name.

@@ -20,6 +20,7 @@ mod full;
 mod kills;
 mod life;
 mod line;
+mod locks;
 mod newest;
 mod power;
 mod receipts;

@@ -1,9 +1,10 @@
 //! The newest commit record stays, even when all that it has is durable elsewhere: it alone says where the log ends.
 
-use counterfoil_server::{objects::Objects, steps::Steps};
+use counterfoil_server::steps::Steps;
 
 use crate::{
     life::{Life, audit},
+    locks,
     template::{FIRST, PACE, SIZE, directory, template, write},
 };
 
@@ -19,7 +20,7 @@ fn the_newest_commit_stays() {
     let life = Life::start(&config, &Steps::default(), PACE).unwrap();
     life.append(FIRST..FIRST + to_full, &mut ledger);
     assert!(life.stop(&mut ledger));
-    let numbers = Objects::open(&config.data).unwrap().commit_numbers().unwrap();
+    let numbers = locks::objects(&config.data, &Steps::default()).unwrap().commit_numbers().unwrap();
     assert_eq!(numbers.len(), 1, "{numbers:?}: the newest alone is needed");
 
     let life = Life::start(&config, &Steps::default(), PACE).unwrap();

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[cfg(feature = "s3")]
 use counterfoil_server::config::StoreConfig;
 use counterfoil_server::{
-    clock::Clock, config::Config, guard::Guard, log::Status, objects::Objects, pace::Pace,
+    clock::Clock, config::Config, log::Status, objects::Objects, pace::Pace, steps::Steps,
 };
 use futures::{StreamExt as _, executor::block_on};
 use object_store::{ObjectStore, ObjectStoreExt as _, PutPayload, path::Path};
@@ -22,6 +22,7 @@ use crate::{
     campaign::rounds,
     life::{Answer, Ledger, Life, audit_objects},
     line::{Fate, Line, When},
+    locks,
     template::{FIRST, PACE, SIZE, directory, template},
 };
 
@@ -92,7 +93,7 @@ impl Writer {
 
     fn start(&self, pace: Pace) -> Life {
         let (config, objects) = (self.config(), Objects::shared(self.line.clone()));
-        let guard = Guard::open(&config.guard).unwrap();
+        let guard = locks::guard(&config.guard, &Steps::default()).unwrap();
         Life::start_with(&config, objects, guard, pace, Clock::start().unwrap())
     }
 }

@@ -8,11 +8,8 @@ use std::{
 
 use counterfoil_merkle::{Frontier, Hash, LeafIndex, TreeHead};
 use counterfoil_server::{
-    clock::wall_now,
     config::Config,
-    fsck::fsck,
     log::{Log, Status},
-    objects::Objects,
     pace::Pace,
     recover::load,
     steps::Steps,
@@ -24,6 +21,7 @@ use super::{Damage, Tally};
 use crate::{
     campaign::rounds,
     life::{Answer, Ledger, Life, audit},
+    locks,
     template::{FIRST, Files, PACE, directory, read, template, write},
 };
 
@@ -70,7 +68,7 @@ fn made() -> &'static Made {
 
 /// The leaf hashes of a stopped log.
 fn leaves(config: &Config) -> Vec<Hash> {
-    let objects = Arc::new(Objects::open(&config.data).unwrap());
+    let objects = Arc::new(locks::objects(&config.data, &Steps::default()).unwrap());
     let loaded = load(&objects).unwrap();
     let tiles = Tiles::new(objects);
     tiles.hold(loaded.filled.iter().cloned());
@@ -132,7 +130,7 @@ fn damage_is_not_built_upon() {
         let mut ledger = made.ledger.clone();
         assert!(!life.stop(&mut ledger));
         check_heads(&ledger, &made.leaves, &Damage::none(&Files::new(), &home.path().join("none")));
-        let report = fsck(&config, wall_now().unwrap(), false).unwrap().to_string();
+        let report = locks::fsck(&config, false).unwrap().to_string();
         assert!(report.contains(&format!("DAMAGE {name}")), "{name}: {report}");
     }
 }
@@ -191,7 +189,7 @@ fn check_heads(ledger: &Ledger, leaves: &[Hash], damage: &Damage) {
 
 /// What `fsck` finds; `None` if nothing: then all is there that was ever acknowledged.
 fn found_by_fsck(config: &Config, ledger: &Ledger) -> Option<String> {
-    match fsck(config, wall_now().unwrap(), true) {
+    match locks::fsck(config, true) {
         Ok(report) if report.is_clean() => {
             audit(config, ledger, false);
             None
