@@ -7,6 +7,8 @@ use std::{
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
     process::{Child, ChildStderr, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 
 use counterfoil_tests::until;
@@ -34,6 +36,9 @@ const FAULTS: [&str; 4] = ["error=EIO", "error=ENOSPC", "error=EINTR", "signal=S
 
 /// Each of so many calls of that kind that a thread makes.
 const NTH: usize = 6;
+
+/// A tracer that was told to let go has done so by then.
+const DETACHED_WITHIN: Duration = Duration::from_secs(10);
 
 /// A tracer of a running process.
 struct Traced {
@@ -64,7 +69,14 @@ impl Traced {
         let interrupted = Command::new("kill").args(["-INT", &self.strace.id().to_string()]).status();
         // If the process is gone, so is its tracer.
         drop(interrupted);
-        self.strace.wait().unwrap();
+        // Unless it died at the wrong moment: then the tracer may wait for ever for a thread that it let go of.
+        let deadline = Instant::now() + DETACHED_WITHIN;
+        while self.strace.try_wait().unwrap().is_none() {
+            if Instant::now() > deadline {
+                self.strace.kill().unwrap();
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
         fs::read_to_string(self.log).unwrap()
     }
 }
