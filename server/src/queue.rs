@@ -29,6 +29,9 @@ const GATHER_PAUSE: Duration = Duration::from_micros(500);
 /// Only from this many submissions a batch on is the log busy enough to wait at all.
 const GATHER_FROM: usize = 8;
 
+/// How many submissions are waited for while the sequencer has other things to do.
+const NOBODY_WAITS: usize = usize::MAX;
+
 /// An admitted record that waits for its place.
 pub struct Submission {
     /// What was admitted.
@@ -84,7 +87,7 @@ impl Drop for Coming<'_> {
 
 struct State {
     pending: Vec<Submission>,
-    /// As many are waited for; waking the sequencer for each single one costs more than the wait.
+    /// As many are waited for; waking the sequencer for each single one costs more than the wait, and so does calling when it is awake.
     wanted: usize,
     open: bool,
     shutdown: bool,
@@ -106,8 +109,13 @@ pub enum Taken {
 impl Queue {
     /// A closed queue for that many submissions.
     pub const fn new(capacity: usize) -> Self {
-        let state =
-            State { pending: Vec::new(), wanted: 1, open: false, shutdown: false, interrupted: false };
+        let state = State {
+            pending: Vec::new(),
+            wanted: NOBODY_WAITS,
+            open: false,
+            shutdown: false,
+            interrupted: false,
+        };
         Self { state: Mutex::new(state), ready: Condvar::new(), capacity, coming: AtomicUsize::new(0) }
     }
 
@@ -197,7 +205,7 @@ impl Queue {
             }
             state = self.ready.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
-        state.wanted = 1;
+        state.wanted = NOBODY_WAITS;
         state
     }
 
