@@ -301,6 +301,13 @@ pub enum SignError {
     Envelope(#[from] EnvelopeError),
 }
 
+impl SignError {
+    /// Whether the same may succeed later: whatever has the private key did not sign.
+    pub const fn may_pass(&self) -> bool {
+        matches!(self, Self::Envelope(EnvelopeError::Signer(_)))
+    }
+}
+
 /// Demands that every number in a free-form value is an integer: decimals are carried as strings.
 pub(crate) fn check_integers(field: &Field<'_, '_>) -> Result<(), FieldError> {
     match field.value().data() {

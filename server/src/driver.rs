@@ -218,8 +218,8 @@ impl Driver {
                     self.heads.check()?;
                     self.log.check_damage()?;
                     match self.keep_rules(term) {
-                        Err(Stop::Rules(error)) => {
-                            error!(%error, "the rules stay as they are");
+                        Err(stop @ Stop::Rules(_)) if !stop.may_pass() => {
+                            error!(%stop, "the rules stay as they are");
                             false
                         }
                         changed => changed?,

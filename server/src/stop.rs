@@ -87,6 +87,7 @@ impl Stop {
     pub const fn may_pass(&self) -> bool {
         match self {
             Self::Recover(error) => error.may_pass(),
+            Self::Rules(RulesError::Sign(error)) => error.may_pass(),
             Self::Store(
                 StoreError::Differs { .. } | StoreError::Missing { .. } | StoreError::Stranger { .. },
             ) => false,

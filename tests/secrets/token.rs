@@ -68,12 +68,39 @@ impl Place {
         path.display().to_string()
     }
 
+    /// Takes the token away, as when a device is pulled.
+    fn take_away(&self) {
+        let tokens = self.home.path().join("tokens");
+        fs::rename(&tokens, self.home.path().join("away")).unwrap();
+        fs::create_dir(&tokens).unwrap();
+    }
+
+    fn bring_back(&self) {
+        let tokens = self.home.path().join("tokens");
+        fs::remove_dir(&tokens).unwrap();
+        fs::rename(self.home.path().join("away"), &tokens).unwrap();
+    }
+
     /// A log that admits any valid signature, with its keys in the token.
     fn log(&self, origin: &str) -> Deployment {
         let pin_file = self.pin_file("pin", PIN);
         let token = ["--pkcs11-module", self.module, "--pkcs11-token", LABEL, "--pkcs11-pin-file", &pin_file];
         Deployment::init(self.programs, origin, &[&["--open"], &token[..]].concat())
     }
+}
+
+/// The rules that a log begins with, in the form of its configuration.
+const OPEN: &str = "mode = \"open\"\nregistrars = []";
+
+/// And others.
+fn registered() -> String {
+    let registrar = SigningKey::from_ed25519_seed(&[3; 32]).public().to_string();
+    format!("mode = \"registered\"\nregistrars = [\"{registrar}\"]")
+}
+
+/// Size of the published tree.
+fn size(log: &Deployment) -> u64 {
+    log.http().get("/checkpoint").unwrap().text().lines().nth(1).unwrap().parse().unwrap()
 }
 
 /// Appends one receipt and checks its proof with the keys that `init` printed.
@@ -103,14 +130,9 @@ fn a_log_signs_with_keys_in_a_token() {
         log.down();
     }
     // The operator's key signs other rules.
-    let registrar = SigningKey::from_ed25519_seed(&[3; 32]).public().to_string();
-    let registered = format!("mode = \"registered\"\nregistrars = [\"{registrar}\"]");
-    log.configure(&[("mode = \"open\"\nregistrars = []", &registered)]);
+    log.configure(&[(OPEN, &registered())]);
     log.up();
-    until(
-        || log.http().get("/checkpoint").unwrap().text().lines().nth(1) == Some("8"),
-        "the rules are logged",
-    );
+    until(|| size(&log) == 8, "the rules are logged");
     log.down();
     let _ = log.server_run(&["fsck", "--admission"]).exits(0);
     for path in files(log.directory()) {
@@ -140,19 +162,26 @@ fn a_log_waits_for_its_token() {
     let mut issuing = Issuing::new(&log.origin, 2);
     log.up();
     (0..3).for_each(|_| append(&log, &mut issuing));
-    let (tokens, away) = (place.home.path().join("tokens"), place.home.path().join("away"));
-    fs::rename(&tokens, &away).unwrap();
-    fs::create_dir(&tokens).unwrap();
+    place.take_away();
     let (_, envelope) = issuing.issue();
     let reply = log.http().post("/v1/receipts", envelope.as_bytes()).unwrap();
     assert_eq!(reply.status, 503, "{}", reply.text());
     until(|| log.http().get("/readyz").unwrap().status != 200, "the log says that it is not ready");
     assert_eq!(log.http().get("/checkpoint").unwrap().status, 200, "what is published is served");
     std::thread::sleep(Duration::from_secs(1));
-    fs::remove_dir(&tokens).unwrap();
-    fs::rename(&away, &tokens).unwrap();
+    place.bring_back();
     until(|| log.http().get("/readyz").unwrap().status == 200, "the log goes on");
     (0..3).for_each(|_| append(&log, &mut issuing));
+    // So do the rules, which the operator's key has to sign.
+    let before = size(&log);
+    place.take_away();
+    let config = log.directory().join("counterfoil.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text.replace(OPEN, &registered())).unwrap();
+    log.hang_up();
+    until(|| log.http().get("/readyz").unwrap().status != 200, "the rules cannot be signed");
+    place.bring_back();
+    until(|| size(&log) == before + 1, "the rules are logged once they can be");
     let said = log.server_log();
     assert!(said.contains("pkcs11:log.example/gone did not sign"), "{said}");
     log.down();

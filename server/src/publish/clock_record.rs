@@ -89,6 +89,11 @@ impl ClockRecords {
         let size = checkpoint.unverified().head.size;
         let admitted = match self.sign(checkpoint) {
             Ok(admitted) => admitted,
+            Err(error) if error.may_pass() => {
+                warn!(%error, "a clock record has to wait");
+                self.state = later(now, RETRY_PERIOD);
+                return;
+            }
             Err(error) => {
                 error!(%error, "a clock record cannot be made: no more are");
                 self.state = State::Off;
