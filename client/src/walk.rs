@@ -130,23 +130,61 @@ pub struct Gathered {
     pub withheld: bool,
 }
 
-/// Gathers from a log what concerns the matter of a docket: all entries, and those statements that are needed.
-pub async fn gather(
+/// Takes records in index order, and asks for those statements that it needs.
+trait Reader {
+    /// Whether the statement of this record is needed.
+    fn needs(&self, leaf: Hash, entry: &Entry) -> bool;
+    /// Takes the next record.
+    fn take(&mut self, record: Record);
+    /// Takes the next entry, which cannot be read.
+    fn pass(&mut self);
+}
+
+impl Reader for Docket {
+    fn needs(&self, leaf: Hash, entry: &Entry) -> bool {
+        self.needs(leaf, entry)
+    }
+
+    fn take(&mut self, record: Record) {
+        self.take(record);
+    }
+
+    fn pass(&mut self) {
+        self.pass();
+    }
+}
+
+impl Reader for Completeness {
+    fn needs(&self, _: Hash, entry: &Entry) -> bool {
+        self.needs(entry)
+    }
+
+    fn take(&mut self, Record { index, leaf, entry, statement }: Record) {
+        self.take(index, leaf, &entry, statement.as_ref());
+    }
+
+    fn pass(&mut self) {
+        self.pass();
+    }
+}
+
+/// Takes a reader through a log. Gives whether the log keeps its statements from strangers.
+async fn go_through(
     mut walk: Walk<'_>,
-    mut docket: Docket,
+    reader: &mut impl Reader,
     progress: &mut dyn FnMut(TreeSize),
-) -> Result<Gathered, WalkError> {
+) -> Result<bool, WalkError> {
     let mut withheld = false;
     while let Some(leaves) = walk.next().await? {
         let first = leaves.first().map_or(0, |leaf| leaf.index.get());
         let mut statements = None;
         for Leaf { index, hash: leaf, entry } in leaves {
             let Some(entry) = entry else {
-                docket.pass();
+                reader.pass();
                 continue;
             };
             let mut statement = None;
-            if docket.needs(leaf, &entry) && !withheld {
+            if reader.needs(leaf, &entry) && !withheld {
                 if statements.is_none() {
                     statements = walk.statements().await?;
                     withheld = statements.is_none();
@@ -155,10 +193,20 @@ pub async fn gather(
                 let bytes = statements.as_ref().and_then(|statements| statements.get(slot));
                 statement = read(&entry, index, bytes.map_or(&[][..], |bytes| bytes))?;
             }
-            docket.take(Record { index, leaf, entry, statement });
+            reader.take(Record { index, leaf, entry, statement });
         }
         progress(walk.size());
     }
+    Ok(withheld)
+}
+
+/// Gathers from a log what concerns the matter of a docket: all entries, and those statements that are needed.
+pub async fn gather(
+    walk: Walk<'_>,
+    mut docket: Docket,
+    progress: &mut dyn FnMut(TreeSize),
+) -> Result<Gathered, WalkError> {
+    let withheld = go_through(walk, &mut docket, progress).await?;
     Ok(Gathered { docket, withheld })
 }
 
@@ -166,34 +214,11 @@ pub async fn gather(
 ///
 /// Gives whether the log keeps its statements from strangers: then what entries say of numbers is the log's word.
 pub async fn complete(
-    mut walk: Walk<'_>,
+    walk: Walk<'_>,
     audit: &mut Completeness,
     progress: &mut dyn FnMut(TreeSize),
 ) -> Result<bool, WalkError> {
-    let mut withheld = false;
-    while let Some(leaves) = walk.next().await? {
-        let first = leaves.first().map_or(0, |leaf| leaf.index.get());
-        let mut statements = None;
-        for Leaf { index, hash, entry } in leaves {
-            let Some(entry) = entry else {
-                audit.pass();
-                continue;
-            };
-            let mut statement = None;
-            if audit.needs(&entry) && !withheld {
-                if statements.is_none() {
-                    statements = walk.statements().await?;
-                    withheld = statements.is_none();
-                }
-                let slot = usize::try_from(index.get() - first).unwrap_or(usize::MAX);
-                let bytes = statements.as_ref().and_then(|statements| statements.get(slot));
-                statement = read(&entry, index, bytes.map_or(&[][..], |bytes| bytes))?;
-            }
-            audit.take(index, hash, &entry, statement.as_ref());
-        }
-        progress(walk.size());
-    }
-    Ok(withheld)
+    go_through(walk, audit, progress).await
 }
 
 /// What a record of a log is all about: the receipt, or whatever its chain ends at. None if there is no such record.
