@@ -6,7 +6,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use zeroize::Zeroizing;
 
-use crate::hash::Hash;
+use crate::{ed25519, hash::Hash};
 
 /// The name of a key: not empty, no white space, no `+`, no control character.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -143,7 +143,7 @@ impl VerifierKey {
     /// Whether the signature is this key's over exactly this message.
     pub(crate) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         ed25519_dalek::Signature::from_slice(signature)
-            .is_ok_and(|signature| self.key.verify_strict(message, &signature).is_ok())
+            .is_ok_and(|signature| ed25519::verify_strict(&self.key, message, &signature))
     }
 }
 

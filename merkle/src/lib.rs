@@ -5,6 +5,7 @@
 pub mod bundle;
 pub mod checkpoint;
 pub mod cosign;
+pub mod ed25519;
 pub mod evidence;
 pub mod frontier;
 pub mod growth;

@@ -11,7 +11,7 @@ use crate::{
     json::{
         JsonError, Value,
         field::{Field, FieldError, Reason},
-        write::{self, ObjectWriter},
+        write,
     },
     key::{KeyError, PublicKey, SIGNATURE_BYTES_MAX},
     statement::{Kind, Number, Statement, StatementError, StreamId},
@@ -150,11 +150,12 @@ impl Entry {
     }
 }
 
-/// An entry that lacks only its time: the bytes before and after it are ready, so that a batch is stamped in no time.
+/// An entry that lacks only its time, which goes to one place between bytes that are ready: a batch is stamped in no time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EntryDraft {
-    before: Box<str>,
-    after: Box<str>,
+    text: Box<str>,
+    /// Where the time goes.
+    at: usize,
 }
 
 impl EntryDraft {
@@ -168,13 +169,14 @@ impl EntryDraft {
     /// The canonical entry, dated `at`.
     pub fn stamp(&self, at: Timestamp) -> Vec<u8> {
         let digits = at.millis().to_string();
-        [self.before.as_bytes(), digits.as_bytes(), self.after.as_bytes()].concat()
+        let (before, after) = self.text.split_at(self.at);
+        [before.as_bytes(), digits.as_bytes(), after.as_bytes()].concat()
     }
 
     /// SHA-256 of all of the entry but its time. Taken when a record is admitted, it tells later whether the entry still
     /// says what was admitted.
     pub fn digest(&self) -> Hash {
-        Hash::of(&[self.before.as_bytes(), self.after.as_bytes()])
+        Hash::of(&[self.text.as_bytes()])
     }
 
     /// The [`EntryDraft::digest`] that a stamped entry must have come from; `None` if it is not dated `at`.
@@ -186,15 +188,13 @@ impl EntryDraft {
     }
 
     fn print(entry: &Entry) -> Self {
-        // The two halves are written as two objects; brace and comma at the joint go.
-        let before = write::object(|members| {
+        let (mut text, mut at) = (String::with_capacity(ENTRY_BYTES_MAX), 0);
+        write::write_object(&mut text, |members| {
             match entry.about {
                 Some(leaf) => members.display("about", leaf),
                 None => members.null("about"),
             }
-            members.member("at");
-        });
-        let after = write::object(|members| {
+            at = members.member("at").len();
             match &entry.claim {
                 Some(key) => members.string("claim", key.as_str()),
                 None => members.null("claim"),
@@ -208,11 +208,11 @@ impl EntryDraft {
             }
             members.string("sig", &BASE64.encode(&entry.signature));
             match entry.position {
-                Some(Position { stream, .. }) => ObjectWriter::display(members, "stream", stream),
+                Some(Position { stream, .. }) => members.display("stream", stream),
                 None => members.null("stream"),
             }
         });
-        Self { before: before[..before.len() - 1].into(), after: format!(",{}", &after[1..]).into() }
+        Self { text: text.into(), at }
     }
 }
 

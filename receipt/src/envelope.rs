@@ -26,6 +26,9 @@ const _: () = assert!(STATEMENT_BYTES_MAX <= u16::MAX as usize, "statement bundl
 /// Most bytes of an envelope: the longest statement in base64 takes 64,000, the rest is ample for white space.
 pub const ENVELOPE_BYTES_MAX: usize = 72 * 1024;
 
+/// What precedes the length of a statement in its pre-authentication encoding.
+const PAE_HEAD: &[u8] = b"DSSEv1 28 application/vnd.in-toto+json ";
+
 /// The pre-authentication encoding of DSSE 1.0: what is signed.
 pub fn pae(payload_type: &str, payload: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(32 + payload_type.len() + payload.len());
@@ -43,8 +46,7 @@ pub struct Id(Hash);
 impl Id {
     /// The id of a statement.
     pub fn of_statement(statement: &[u8]) -> Self {
-        let head = format!("DSSEv1 {} {PAYLOAD_TYPE} {} ", PAYLOAD_TYPE.len(), statement.len());
-        Self(Hash::of(&[head.as_bytes(), statement]))
+        Self(Hash::of(&[PAE_HEAD, statement.len().to_string().as_bytes(), b" ", statement]))
     }
 
     /// Wraps a digest that is an id already.
@@ -294,6 +296,15 @@ mod tests {
         let signature = p256::ecdsa::Signature::from_slice(&raw).unwrap().to_der();
         assert_eq!(key.public().verify(&pae, signature.as_bytes()), Ok(()));
         assert_eq!(key.sign(&pae), signature.as_bytes());
+    }
+
+    /// An id that is made without the encoding is the encoding's digest, however many digits its length has.
+    #[test]
+    fn ids_are_digests_of_the_encoding() {
+        for length in [0, 9, 10, 999, 1000, STATEMENT_BYTES_MAX] {
+            let statement = vec![b'x'; length];
+            assert_eq!(Id::of_statement(&statement), Id::new(Hash::of(&[&pae(PAYLOAD_TYPE, &statement)])));
+        }
     }
 
     #[test]

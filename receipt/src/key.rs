@@ -5,7 +5,7 @@
 use std::{fmt, str::FromStr, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use counterfoil_merkle::key::SignerError;
+use counterfoil_merkle::{ed25519, key::SignerError};
 use ed25519_dalek::{
     Signer as _,
     pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, spki::der::pem::LineEnding},
@@ -73,7 +73,7 @@ impl PublicKey {
             Point::Ed25519(key) => {
                 let signature =
                     ed25519_dalek::Signature::from_slice(signature).map_err(|_| KeyError::SignatureForm)?;
-                key.verify_strict(message, &signature).map_err(|_| KeyError::Signature)
+                if ed25519::verify_strict(key, message, &signature) { Ok(()) } else { Err(KeyError::Signature) }
             }
             Point::P256(key) => {
                 use p256::ecdsa::signature::Verifier as _;

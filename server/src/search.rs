@@ -187,7 +187,7 @@ impl Search {
     }
 
     /// Takes the records of a bundle that follow those that it has.
-    fn take(&self, records: &[Facts], forgotten: &Forgotten) -> bool {
+    fn take(&self, records: &[Facts<'_>], forgotten: &Forgotten) -> bool {
         let mut index = self.write();
         let mut full = false;
         for facts in records {
@@ -230,7 +230,11 @@ impl Search {
 }
 
 /// The facts of the record at an index; less what its statement said, if that was erased meanwhile.
-fn without_forgotten<'f>(facts: &'f Facts, index: u64, forgotten: &Forgotten) -> Cow<'f, Facts> {
+fn without_forgotten<'f, 'a>(
+    facts: &'f Facts<'a>,
+    index: u64,
+    forgotten: &Forgotten,
+) -> Cow<'f, Facts<'a>> {
     if !forgotten.contains(&index) {
         return Cow::Borrowed(facts);
     }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Data, JsonError, JsonReason, Member, Value};
+use super::{Data, JsonError, JsonReason, Member, Value, plain};
 
 /// Objects with more members than this are checked for duplicate names by sorting.
 const LINEAR_MEMBERS_MAX: usize = 16;
@@ -46,6 +46,7 @@ impl<'a> Parser<'a> {
     fn object(&mut self, depth: usize) -> Result<Data<'a>, JsonError> {
         self.enter(depth)?;
         let mut members: Vec<Member<'a>> = Vec::new();
+        // Of the names that are not compared with those before them at once.
         let mut offsets = Vec::new();
         if self.took(b'}') {
             return Ok(Data::Object(members));
@@ -58,7 +59,9 @@ impl<'a> Parser<'a> {
                 return Err(self.unexpected(due));
             }
             let name = self.string()?;
-            if members.len() <= LINEAR_MEMBERS_MAX && members.iter().any(|member| member.name == name) {
+            if members.len() >= LINEAR_MEMBERS_MAX {
+                offsets.push(offset);
+            } else if members.iter().any(|member| member.name == name) {
                 return Err(JsonError { offset, reason: JsonReason::Duplicate });
             }
             if !self.took(b':') {
@@ -66,7 +69,6 @@ impl<'a> Parser<'a> {
             }
             let value = self.value(depth)?;
             members.push(Member { name, value });
-            offsets.push(offset);
             if self.took(b'}') {
                 break;
             }
@@ -74,7 +76,7 @@ impl<'a> Parser<'a> {
                 return Err(self.unexpected("',' or '}'"));
             }
         }
-        if members.len() > LINEAR_MEMBERS_MAX {
+        if !offsets.is_empty() {
             check_names(&members, &offsets)?;
         }
         Ok(Data::Object(members))
@@ -122,6 +124,7 @@ impl<'a> Parser<'a> {
         let mut start = self.at;
         let mut unescaped: Option<String> = None;
         loop {
+            self.at += plain(&self.text.as_bytes()[self.at..]);
             match self.peek() {
                 None => return Err(self.error(JsonReason::End)),
                 Some(b'"') => {
@@ -139,8 +142,7 @@ impl<'a> Parser<'a> {
                     text.push(character);
                     start = self.at;
                 }
-                Some(0..0x20) => return Err(self.error(JsonReason::Control)),
-                Some(_) => self.at += 1,
+                Some(_) => return Err(self.error(JsonReason::Control)),
             }
         }
     }
@@ -251,12 +253,14 @@ impl<'a> Parser<'a> {
     }
 }
 
-/// Finds a name that stands twice, in n log n: an object with thousands of members must not cost their square.
+/// Finds a name that stands twice, in n log n: an object with thousands of members must not cost their square. `offsets` are those
+/// of the last names; the ones before them differ.
 fn check_names(members: &[Member<'_>], offsets: &[usize]) -> Result<(), JsonError> {
     let mut order: Vec<usize> = (0..members.len()).collect();
     order.sort_by(|&a, &b| members[a].name.cmp(&members[b].name));
     let repeated = order.windows(2).filter(|pair| members[pair[0]].name == members[pair[1]].name);
-    match repeated.map(|pair| offsets[pair[1]]).min() {
+    let first = members.len() - offsets.len();
+    match repeated.map(|pair| offsets[pair[1] - first]).min() {
         Some(offset) => Err(JsonError { offset, reason: JsonReason::Duplicate }),
         None => Ok(()),
     }

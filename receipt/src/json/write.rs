@@ -1,5 +1,7 @@
 //! Printing compact JSON: members in the order they are written, no whitespace, characters beyond ASCII as they are.
 
+use super::plain;
+
 /// Prints an object; `fill` writes its members.
 pub fn object(fill: impl FnOnce(&mut ObjectWriter<'_>)) -> String {
     let mut out = String::new();
@@ -10,30 +12,36 @@ pub fn object(fill: impl FnOnce(&mut ObjectWriter<'_>)) -> String {
 /// Appends a string in quotes, escaping what must be escaped and nothing else.
 pub fn string(out: &mut String, text: &str) {
     out.push('"');
-    let mut start = 0;
-    for (at, byte) in text.bytes().enumerate() {
-        let escape = match byte {
-            b'"' => "\\\"",
-            b'\\' => "\\\\",
-            0x08 => "\\b",
-            0x0c => "\\f",
-            b'\n' => "\\n",
-            b'\r' => "\\r",
-            b'\t' => "\\t",
-            0..0x20 => "\\u00",
-            _ => continue,
-        };
-        out.push_str(&text[start..at]);
-        out.push_str(escape);
-        if escape == "\\u00" {
+    let mut rest = text;
+    loop {
+        let (run, after) = rest.split_at(plain(rest.as_bytes()));
+        out.push_str(run);
+        let Some(&byte) = after.as_bytes().first() else { break };
+        escape(out, byte);
+        rest = &after[1..];
+    }
+    out.push('"');
+}
+
+/// Appends the escape of a quote, a backslash, or a control character.
+fn escape(out: &mut String, byte: u8) {
+    let short = match byte {
+        b'"' => "\\\"",
+        b'\\' => "\\\\",
+        0x08 => "\\b",
+        0x0c => "\\f",
+        b'\n' => "\\n",
+        b'\r' => "\\r",
+        b'\t' => "\\t",
+        _ => {
+            out.push_str("\\u00");
             out.extend(
                 [byte >> 4, byte & 15].map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)])),
             );
+            return;
         }
-        start = at + 1;
-    }
-    out.push_str(&text[start..]);
-    out.push('"');
+    };
+    out.push_str(short);
 }
 
 /// Appends an array; `write` appends one item.

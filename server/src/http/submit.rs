@@ -15,10 +15,9 @@ use bytes::BytesMut;
 use counterfoil_merkle::{Hash, LeafIndex, tlogproof::TlogProof};
 use counterfoil_receipt::{
     Entry, Envelope, Id, Kind, Statement, Timestamp, VerifiedEnvelope, admission::Admitted,
-    envelope::ENVELOPE_BYTES_MAX,
+    envelope::ENVELOPE_BYTES_MAX, json::write,
 };
 use http_body_util::{BodyExt as _, Limited};
-use serde::Serialize;
 use tokio::sync::oneshot;
 use tracing::debug;
 
@@ -40,16 +39,15 @@ const DRAINED_BYTES_MAX: usize = 1024 * 1024;
 /// The media type of a batch, one JSON value a line.
 pub const NDJSON: &str = "application/x-ndjson";
 
-/// Where a record is, and the proof of it: the bundle less the statement. Without a proof it is durable, and not published
-/// yet.
-#[derive(Serialize)]
-struct Appended {
-    index: u64,
-    id: String,
-    leaf: String,
-    entry: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    proof: Option<String>,
+/// The media type of one answer.
+const JSON: &str = "application/json";
+
+/// The answer for one record: the bundle less the statement. Without a proof the record is durable, and not published yet.
+struct Answer {
+    status: StatusCode,
+    id: Id,
+    is_published: bool,
+    json: String,
 }
 
 /// How long a request waits for the publication of what it appended.
@@ -90,13 +88,12 @@ pub async fn one(State(app): State<Arc<App>>, request: Request) -> Result<Respon
     let (submission, outcome) = admit(&app, &body).await?;
     app.submit(vec![submission])?;
     drop(coming);
-    let (status, appended) = answer(&app, outcome, patience.until()).await?;
-    if appended.proof.is_some() {
-        return Ok((status, axum::Json(appended)).into_response());
+    let Answer { status, id, is_published, json } = answer(&app, outcome, patience.until()).await?;
+    if is_published {
+        return Ok((status, [(header::CONTENT_TYPE, JSON)], json).into_response());
     }
-    let bundle = format!("/v1/receipts/{}", appended.id);
-    let mut response =
-        (StatusCode::ACCEPTED, [(header::LOCATION, bundle)], axum::Json(appended)).into_response();
+    let headers = [(header::CONTENT_TYPE, JSON.to_owned()), (header::LOCATION, format!("/v1/receipts/{id}"))];
+    let mut response = (StatusCode::ACCEPTED, headers, json).into_response();
     response.headers_mut().extend(patience.headers());
     Ok(response)
 }
@@ -123,24 +120,23 @@ pub async fn batch(State(app): State<Arc<App>>, request: Request) -> Result<Resp
     }
     app.submit(submissions)?;
     drop(coming);
-    let (mut answers, mut published, until) = (Vec::new(), true, patience.until());
+    let (mut answers, mut published, until) = (String::new(), true, patience.until());
     for outcome in outcomes {
         let line = match outcome {
-            Ok(outcome) => answer(&app, outcome, until).await.map(|(_, appended)| appended),
+            Ok(outcome) => answer(&app, outcome, until).await,
             Err(error) => Err(error),
         };
         match line {
-            Ok(appended) => {
-                published &= appended.proof.is_some();
-                serde_json::to_writer(&mut answers, &appended)
+            Ok(answer) => {
+                published &= answer.is_published;
+                answers.push_str(&answer.json);
             }
             Err(error) => {
                 app.metrics.rejected(error.code());
-                serde_json::to_writer(&mut answers, &serde_json::json!({ "error": error.problem() }))
+                answers.push_str(&serde_json::json!({ "error": error.problem() }).to_string());
             }
         }
-        .expect("plain JSON into memory");
-        answers.push(b'\n');
+        answers.push('\n');
     }
     let mut response = ([(header::CONTENT_TYPE, NDJSON)], answers).into_response();
     if !published {
@@ -253,7 +249,7 @@ async fn answer(
     app: &App,
     outcome: oneshot::Receiver<Outcome>,
     until: Instant,
-) -> Result<(StatusCode, Appended), ApiError> {
+) -> Result<Answer, ApiError> {
     match outcome.await.map_err(|_| ApiError::Unknown)? {
         Outcome::Appended { batch, position } => {
             app.metrics.appended();
@@ -262,25 +258,45 @@ async fn answer(
                 Some((proof, view)) => Some(TlogProof::print(&proof, &view.text)),
                 None => proof(app, leaf.index, until).await?,
             };
-            let entry = text(&leaf.item.entry);
-            Ok((StatusCode::CREATED, appended(leaf.index, leaf.id, leaf.hash, entry, proof)))
+            let place = Place { index: leaf.index, id: leaf.id, leaf: leaf.hash };
+            Ok(place.answer(StatusCode::CREATED, &leaf.item.entry, proof.as_deref()))
         }
         Outcome::Refused { id, refused } => Err(app.refuse(id, *refused)),
         Outcome::NoRoom => Err(ApiError::NoRoom),
-        Outcome::Known { index, edge } => Ok((StatusCode::OK, known(app, index, &edge, until).await?)),
+        Outcome::Known { index, edge } => known(app, index, &edge, until).await,
     }
 }
 
 /// The answer for a record that the log has.
-async fn known(app: &App, index: LeafIndex, edge: &Edge, until: Instant) -> Result<Appended, ApiError> {
+async fn known(app: &App, index: LeafIndex, edge: &Edge, until: Instant) -> Result<Answer, ApiError> {
     let item = app.log.tiles.item(edge, index).await?.ok_or(ReadError::Entry { index })?;
     let entry = Entry::parse(&item.entry).map_err(|_| ReadError::Entry { index })?;
     let proof = proof(app, index, until).await?;
-    Ok(appended(index, entry.id, Hash::leaf(&item.entry), text(&item.entry), proof))
+    let place = Place { index, id: entry.id, leaf: Hash::leaf(&item.entry) };
+    Ok(place.answer(StatusCode::OK, &item.entry, proof.as_deref()))
 }
 
-fn appended(index: LeafIndex, id: Id, leaf: Hash, entry: String, proof: Option<String>) -> Appended {
-    Appended { index: index.get(), id: id.to_string(), leaf: leaf.to_string(), entry, proof }
+/// A record, and where it is.
+struct Place {
+    index: LeafIndex,
+    id: Id,
+    leaf: Hash,
+}
+
+impl Place {
+    fn answer(self, status: StatusCode, entry: &[u8], proof: Option<&str>) -> Answer {
+        let Self { index, id, leaf } = self;
+        let entry = str::from_utf8(entry).expect("the log's own entries are canonical JSON");
+        let mut json = String::with_capacity(512 + entry.len() + proof.map_or(0, str::len));
+        write::write_object(&mut json, |answer| {
+            answer.integer("index", index.get());
+            answer.display("id", id);
+            answer.display("leaf", leaf);
+            answer.string("entry", entry);
+            answer.some("proof", proof, write::ObjectWriter::string);
+        });
+        Answer { status, id, is_published: proof.is_some(), json }
+    }
 }
 
 /// Proof that the published tree has a committed entry, once it is published; `None` if that takes too long.
@@ -288,9 +304,4 @@ async fn proof(app: &App, index: LeafIndex, until: Instant) -> Result<Option<Str
     let Some(view) = app.log.published(index, until).await else { return Ok(None) };
     let (_, proof) = app.log.inclusion(&view, index, view.head().size).await?;
     Ok(Some(TlogProof::print(&proof, &view.text)))
-}
-
-/// An entry as text: canonical JSON is ASCII.
-fn text(entry: &[u8]) -> String {
-    str::from_utf8(entry).expect("the log's own entries are canonical JSON").to_owned()
 }

@@ -15,8 +15,8 @@ use super::terms::Term;
 /// Bytes of the key.
 pub const KEY_BYTES: usize = 32;
 
-/// As many digests of common terms are remembered.
-const REMEMBERED_MAX: usize = 4096;
+/// As many digests of common terms of one field are remembered.
+const REMEMBERED_MAX: usize = 1024;
 
 /// The digest of a term. Its first two bits say where the term is from, so that a run is sorted by that too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -94,7 +94,7 @@ impl std::fmt::Debug for Key {
 /// Digests of common terms, remembered for whoever makes many.
 #[derive(Debug, Default)]
 pub struct Remembered {
-    digests: HashMap<(&'static str, String), Digest>,
+    digests: HashMap<&'static str, HashMap<String, Digest>>,
 }
 
 impl Remembered {
@@ -112,13 +112,13 @@ impl Remembered {
     }
 
     fn recall(&mut self, name: &'static str, value: &str, make: impl FnOnce() -> Digest) -> Digest {
-        let known = (name, value.to_owned());
-        if let Some(digest) = self.digests.get(&known) {
+        let known = self.digests.entry(name).or_default();
+        if let Some(digest) = known.get(value) {
             return *digest;
         }
-        if self.digests.len() >= REMEMBERED_MAX {
-            self.digests.clear();
+        if known.len() >= REMEMBERED_MAX {
+            known.clear();
         }
-        *self.digests.entry(known).or_insert_with(make)
+        *known.entry(value.to_owned()).or_insert_with(make)
     }
 }

@@ -270,7 +270,7 @@ const fn is_plain(kind: Kind) -> bool {
     matches!(kind, Kind::Receipt | Kind::Void | Kind::Epoch | Kind::Clock | Kind::Verdict | Kind::Correction)
 }
 
-fn facts(bundle: u64, slot: usize, item: &Item) -> Result<terms::Facts, FollowError> {
+fn facts(bundle: u64, slot: usize, item: &Item) -> Result<terms::Facts<'_>, FollowError> {
     let index = LeafIndex::new(bundle * TILE_WIDTH + slot as u64).map_err(ReadError::from)?;
     Ok(terms::read(index, &item.entry, &item.statement)?)
 }

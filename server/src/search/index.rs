@@ -96,7 +96,7 @@ impl Index {
     }
 
     /// Takes the next entry; tells whether that makes up a run.
-    pub fn push(&mut self, facts: &Facts) -> bool {
+    pub fn push(&mut self, facts: &Facts<'_>) -> bool {
         self.tail.push(self.files.key(), &mut self.remembered, facts);
         self.tail.is_full()
     }

@@ -46,7 +46,7 @@ impl Tail {
     ///
     /// # Panics
     /// If it is full.
-    pub fn push(&mut self, key: &Key, remembered: &mut Remembered, facts: &Facts) {
+    pub fn push(&mut self, key: &Key, remembered: &mut Remembered, facts: &Facts<'_>) {
         let position = u16::try_from(self.len()).expect("a full run is taken before the next entry");
         for term in &facts.terms {
             self.sets.entry(remembered.digest(key, term)).or_default().push(position);

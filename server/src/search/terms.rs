@@ -6,7 +6,13 @@
 use std::borrow::Cow;
 
 use counterfoil_merkle::LeafIndex;
-use counterfoil_receipt::{Id, Kind, Timestamp, json::Value};
+use counterfoil_receipt::{
+    Id, Kind, Timestamp,
+    json::{Data, Value},
+};
+
+/// What most receipts have.
+const TERMS_USUAL: usize = 12;
 
 /// What a term is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -112,19 +118,19 @@ impl<'a> Term<'a> {
     }
 }
 
-/// What is indexed of one record.
+/// What is indexed of one record, as far as possible still in its own bytes.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Facts {
+pub struct Facts<'a> {
     /// When the log took it.
     pub at: Timestamp,
     /// The key that signed it.
-    pub issuer: String,
+    pub issuer: Cow<'a, str>,
     /// The kind of record.
     pub kind: Kind,
     /// Its place in a stream.
     pub place: Option<Place>,
     /// What it can be found by; nothing twice.
-    pub terms: Vec<Term<'static>>,
+    pub terms: Vec<Term<'a>>,
 }
 
 /// A place in a stream.
@@ -136,7 +142,7 @@ pub struct Place {
     pub number: u64,
 }
 
-impl Facts {
+impl Facts<'_> {
     /// Whether the record has all of these terms.
     pub fn have(&self, terms: &[Term<'_>]) -> bool {
         terms.iter().all(|term| self.terms.contains(term))
@@ -147,33 +153,35 @@ impl Facts {
 ///
 /// # Errors
 /// [`Unreadable`] if these are no entry and the statement that goes with it, whose id is compared.
-pub fn read(index: LeafIndex, entry: &[u8], statement: &[u8]) -> Result<Facts, Unreadable> {
+pub fn read<'a>(index: LeafIndex, entry: &'a [u8], statement: &'a [u8]) -> Result<Facts<'a>, Unreadable> {
     let bad = |what| Unreadable { index, what };
     let value = Value::parse(entry).map_err(|_| bad("entry"))?;
-    let text = |name: &'static str| value.member(name).and_then(Value::text).ok_or(bad(name));
+    let text = |name: &'static str| value.member(name).and_then(text).ok_or(bad(name));
     let at = value.member("at").and_then(Value::integer).and_then(Timestamp::from_millis);
-    let (issuer, kind) = (text("issuer")?.to_owned(), text("kind")?.to_owned());
+    let (issuer, kind) = (text("issuer")?, text("kind")?);
     let known = Kind::from_code(&kind).ok_or(bad("kind"))?;
     let mut facts = Facts {
         at: at.ok_or(bad("at"))?,
         issuer: issuer.clone(),
         kind: known,
         place: None,
-        terms: vec![Term::new(Field::Issuer, issuer), Term::new(Field::Kind, kind)],
+        terms: Vec::with_capacity(TERMS_USUAL),
     };
-    let stream = value.member("stream").and_then(Value::text);
-    if let Some((stream, number)) = stream.zip(value.member("number").and_then(Value::integer)) {
-        facts.terms.push(Term::new(Field::Stream, stream.to_owned()));
-        facts.terms.push(Term::number(stream, number));
-        facts.place = Some(Place { stream: hex16(stream).ok_or(bad("stream"))?, number });
+    facts.terms.extend([Term::new(Field::Issuer, issuer), Term::new(Field::Kind, kind)]);
+    let number = value.member("number").and_then(Value::integer);
+    if let Some((stream, number)) = text("stream").ok().zip(number) {
+        let place = Place { stream: hex16(&stream).ok_or(bad("stream"))?, number };
+        let number = Term::number(&stream, number);
+        facts.terms.extend([Term::new(Field::Stream, stream), number]);
+        facts.place = Some(place);
     }
     for (field, member) in [(Field::About, "about"), (Field::Claim, "claim")] {
-        if let Some(found) = value.member(member).and_then(Value::text) {
-            facts.terms.push(Term::new(field, found.to_owned()));
+        if let Ok(found) = text(member) {
+            facts.terms.push(Term::new(field, found));
         }
     }
     if !statement.is_empty() {
-        if Id::of_statement(statement).to_string() != text("id")? {
+        if text("id")?.parse() != Ok(Id::of_statement(statement)) {
             return Err(bad("statement"));
         }
         let value = Value::parse(statement).map_err(|_| bad("statement"))?;
@@ -182,12 +190,15 @@ pub fn read(index: LeafIndex, entry: &[u8], statement: &[u8]) -> Result<Facts, U
     Ok(facts)
 }
 
+/// The text of a string: the value's own bytes, if they have no escape.
+fn text<'a>(value: &Value<'a>) -> Option<Cow<'a, str>> {
+    if let Data::String(text) = value.data() { Some(text.clone()) } else { None }
+}
+
 /// What a statement says that can be looked for.
-fn said(kind: Kind, statement: &Value<'_>, terms: &mut Vec<Term<'static>>) {
-    let mut add = |field, value: Option<&Value<'_>>| {
-        if let Some(text) = value.and_then(Value::text) {
-            terms.push(Term::new(field, text.to_owned()));
-        }
+fn said<'a>(kind: Kind, statement: &Value<'a>, terms: &mut Vec<Term<'a>>) {
+    let mut add = |field, value: Option<&Value<'a>>| {
+        terms.extend(value.and_then(text).map(|text| Term::new(field, text)));
     };
     match kind {
         Kind::Receipt => {

@@ -14,7 +14,7 @@ use crate::testing::at;
 const RUN: u64 = RUN_ENTRIES as u64;
 
 /// The facts of the n-th record of a made-up log: few issuers, some streams, models that come in waves.
-fn made_up(n: u64) -> Facts {
+fn made_up(n: u64) -> Facts<'static> {
     let dice = u64::from_be_bytes(*Hash::leaf(&n.to_be_bytes()).as_bytes().first_chunk().unwrap());
     let issuer = format!("issuer {}", dice % 7);
     let kind = match dice >> 8 & 63 {
@@ -38,11 +38,11 @@ fn made_up(n: u64) -> Facts {
     } else {
         terms.push(Term::new(Field::About, Hash::leaf(&(dice % n.max(1)).to_be_bytes()).to_string()));
     }
-    Facts { at: at(1_000 + n / 3 * 10), issuer, kind, place, terms }
+    Facts { at: at(1_000 + n / 3 * 10), issuer: issuer.into(), kind, place, terms }
 }
 
 /// The same record without its statement.
-fn erased(n: u64) -> Facts {
+fn erased(n: u64) -> Facts<'static> {
     let mut facts = made_up(n);
     facts.terms.retain(|term| !term.field.is_of_statement());
     facts
@@ -57,7 +57,7 @@ fn open(directory: &Path) -> Search {
 }
 
 /// Feeds records up to a size, some at a time, as the thread that follows a log does.
-fn feed(search: &Search, to: u64, some: u64, record: impl Fn(u64) -> Facts) {
+fn feed(search: &Search, to: u64, some: u64, record: impl Fn(u64) -> Facts<'static>) {
     let forgotten = search.changing();
     while search.size() < to {
         let from = search.size();
@@ -152,7 +152,7 @@ fn remake(search: &Search) {
 }
 
 /// Two runs and a bit, to ask.
-static ASKED: LazyLock<(tempfile::TempDir, Search, Vec<Facts>)> = LazyLock::new(|| {
+static ASKED: LazyLock<(tempfile::TempDir, Search, Vec<Facts<'static>>)> = LazyLock::new(|| {
     let directory = tempfile::tempdir().unwrap();
     let search = open(directory.path());
     let size = 2 * RUN + 5_000;
