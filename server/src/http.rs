@@ -5,6 +5,7 @@ mod body;
 mod clocks;
 mod connections;
 pub mod error;
+pub mod front;
 mod history;
 mod issuers;
 pub mod openapi;
@@ -30,23 +31,15 @@ use axum::{
     Router,
     extract::{Request, State},
     handler::Handler,
-    http::{HeaderName, HeaderValue, Method, StatusCode, header},
+    http::{HeaderName, Method, header},
     middleware::{self, Next},
-    response::{IntoResponse, Response},
+    response::{IntoResponse as _, Response},
     routing::{MethodRouter, on},
 };
 use counterfoil_receipt::{Id, PublicKey, Timestamp};
-use tower::ServiceBuilder;
-use tower_http::{catch_panic::CatchPanicLayer, compression::CompressionLayer};
-use tracing::{debug, error};
+use tower_http::compression::CompressionLayer;
 
-use self::{
-    access::Access,
-    error::ApiError,
-    request_id::{RequestIds, X_REQUEST_ID},
-    room::Room,
-    serve::Peer,
-};
+use self::{access::Access, error::ApiError, request_id::RequestIds, room::Room, serve::Peer};
 use crate::{
     admission::{Refusals, RefusedAt},
     clock::wall_now,
@@ -61,6 +54,9 @@ use crate::{
     rates::{Buckets, TooFast},
     search::follow::Indexed,
 };
+
+/// Where receipts are appended, one at a time.
+const RECEIPTS: &str = "/v1/receipts";
 
 /// Where proxies say who asked them.
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -230,7 +226,7 @@ impl Part {
 /// All routes. `openapi.json` describes each of them.
 fn routes() -> Vec<Route> {
     vec![
-        post("/v1/receipts", submit::one).small(),
+        post(RECEIPTS, submit::one).small(),
         post("/v1/receipts/batch", submit::batch),
         get("/v1/receipts", search::search),
         get("/v1/receipts/{id}", read::by_id),
@@ -297,20 +293,14 @@ impl Route {
     }
 }
 
-/// The routes of one address, and what holds for all of them.
-pub fn router(app: Arc<App>, part: Part) -> Router {
+/// The routes of one address. What else holds for all of them is up to [`front::Front`].
+fn router(app: &Arc<App>, part: Part) -> Router {
     let table = routes().into_iter().filter(|route| part.has(route.audience));
     table
-        .fold(Router::new(), |router, route| router.route(route.path, route.within(&app)))
+        .fold(Router::new(), |router, route| router.route(route.path, route.within(app)))
         .fallback(|| async { ApiError::NoRoute })
         .method_not_allowed_fallback(|| async { ApiError::Method })
-        // One layer of axum's costs every request more than two of tower's.
-        .layer(
-            ServiceBuilder::new()
-                .layer(middleware::from_fn_with_state(Arc::clone(&app), count_and_harden))
-                .layer(CatchPanicLayer::custom(|_| ApiError::Panicked.into_response())),
-        )
-        .with_state(app)
+        .with_state(Arc::clone(app))
 }
 
 /// Large answers take their share of what memory there is for them.
@@ -318,35 +308,6 @@ async fn hold_room(State(app): State<Arc<App>>, request: Request, next: Next) ->
     let (parts, body) = next.run(request).await.into_parts();
     Ok(Response::from_parts(parts, app.room.sending(body)?))
 }
-
-/// Counts what is refused, names each request, and tells browsers and caches what to keep their hands off.
-async fn count_and_harden(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let id = app.request_ids.of(request.headers());
-    let mut response = next.run(request).await;
-    if let Some(error::Code(code)) = response.extensions().get::<error::Code>().copied() {
-        app.metrics.rejected(code);
-        // What callers do wrong is for them to know, and no reason to fill a log.
-        if response.status() == StatusCode::INTERNAL_SERVER_ERROR {
-            error!(request = id.to_str().unwrap_or_default(), code, "a request was answered with an error");
-        } else {
-            debug!(request = id.to_str().unwrap_or_default(), code, "a request was refused");
-        }
-    }
-    let headers = response.headers_mut();
-    headers.insert(X_REQUEST_ID, id);
-    for (name, value) in HARDENING {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
-    headers.entry(header::CACHE_CONTROL).or_insert(read::NO_STORE);
-    response
-}
-
-/// For browsers: nothing here is a page, whatever it looks like, and nobody is told who led there.
-const HARDENING: [(HeaderName, &str); 3] = [
-    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'; sandbox"),
-    (header::REFERRER_POLICY, "no-referrer"),
-];
 
 /// `GET /healthz`: the process answers.
 async fn healthy() -> &'static str {

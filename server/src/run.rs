@@ -24,7 +24,8 @@ use crate::{
     driver::Driver,
     guard::{Guard, GuardError},
     http::{
-        self, App, Part,
+        App, Part,
+        front::Front,
         serve::serve,
         surface::{Surface, SurfaceError},
     },
@@ -279,7 +280,7 @@ async fn listen(
     let part = if admin.is_some() { Part::Public } else { Part::Whole };
     let public = serve(
         listener,
-        http::router(Arc::clone(&app), part),
+        Front::new(Arc::clone(&app), part),
         &config.limits,
         &config.proxies,
         surface.tls.as_ref(),
@@ -292,7 +293,7 @@ async fn listen(
             let mut stopped = stopped;
             // An error says that there is nothing more to come: the other address is being left too.
             let stop = async { while stopped.changed().await.is_ok() {} };
-            serve(listener, http::router(app, Part::Admin), &limits, &[], None, stop).await;
+            serve(listener, Front::new(app, Part::Admin), &limits, &[], None, stop).await;
         }
     };
     tokio::join!(public, operators);

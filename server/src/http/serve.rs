@@ -10,17 +10,9 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, response::Response};
-use hyper::{
-    Request,
-    body::Incoming,
-    server::conn::http1,
-    service::{Service as _, service_fn},
-};
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
-};
+use axum::{body::Body, response::Response};
+use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -32,6 +24,7 @@ use tracing::{debug, warn};
 use super::{
     body::Timed,
     connections::{Connections, Place, TooMany, Turn},
+    front::Front,
     stall::{Slowest, Stalling},
     tls::Tls,
 };
@@ -55,7 +48,7 @@ pub(super) struct Peer(pub(super) IpAddr);
 /// What all connections have in common.
 struct Serving {
     http: http1::Builder,
-    router: Router,
+    front: Front,
     handshake: Duration,
     body: Slowest,
     answer: Slowest,
@@ -65,13 +58,13 @@ struct Serving {
 /// served in the clear. `proxies` may have as many connections as they like.
 pub async fn serve(
     listener: TcpListener,
-    router: Router,
+    front: Front,
     limits: &Limits,
     proxies: &[Network],
     tls: Option<&Tls>,
     stop: impl Future<Output = ()>,
 ) {
-    let serving = Arc::new(Serving::new(router, limits));
+    let serving = Arc::new(Serving::new(front, limits));
     let most = descriptors::make_room(limits.connections_max);
     let connections = Connections::new(most, limits.connections_per_address_max, proxies.into());
     // Dropped by each connection when it has ended.
@@ -146,7 +139,7 @@ fn refuse(mut stream: TcpStream) {
 }
 
 impl Serving {
-    fn new(router: Router, limits: &Limits) -> Self {
+    fn new(front: Front, limits: &Limits) -> Self {
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
             .header_read_timeout(Duration::from_secs(limits.header_timeout_s))
@@ -157,7 +150,7 @@ impl Serving {
         };
         Self {
             http,
-            router,
+            front,
             handshake: Duration::from_secs(limits.handshake_timeout_s),
             body: slowest(limits.body_timeout_s),
             answer: slowest(limits.answer_timeout_s),
@@ -172,9 +165,9 @@ impl Serving {
         place: Place,
         mut ended: watch::Receiver<()>,
     ) {
-        let (router, turn, body) =
-            (TowerToHyperService::new(self.router.clone()), place.turn().clone(), self.body);
-        let service = service_fn(move |request| one(&router, request, Peer(peer.ip()), body, turn.clone()));
+        let (front, turn, body) = (self.front.clone(), place.turn().clone(), self.body);
+        let service =
+            service_fn(move |request| one(front.clone(), request, Peer(peer.ip()), body, turn.clone()));
         let mut connection = pin!(self.http.serve_connection(TokioIo::new(stream), service));
         let (mut is_lost, mut is_over) = (false, false);
         loop {
@@ -199,18 +192,15 @@ impl Serving {
 }
 
 /// Answers one request.
-fn one(
-    router: &TowerToHyperService<Router>,
+async fn one(
+    front: Front,
     mut request: Request<Incoming>,
     peer: Peer,
     slowest: Slowest,
     turn: Turn,
-) -> impl Future<Output = Result<Response, Infallible>> + Send + use<> {
+) -> Result<Response, Infallible> {
     request.extensions_mut().insert(peer);
-    let answer = router.call(request.map(|body| Timed::new(body, slowest, turn.clone())));
-    async move {
-        let answer = answer.await;
-        turn.peers();
-        answer
-    }
+    let answer = front.answer(request.map(|body| Body::new(Timed::new(body, slowest, turn.clone())))).await;
+    turn.peers();
+    Ok(answer)
 }

@@ -3,7 +3,6 @@
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use axum::{
-    Router,
     body::{Body, to_bytes},
     http::{HeaderValue, Request, StatusCode, header},
 };
@@ -11,12 +10,11 @@ use counterfoil_client::proxy::decode::whole;
 use counterfoil_merkle::{bundle::BUNDLE_BYTES_MAX, key::VerifierKey};
 use counterfoil_receipt::VerifiedEnvelope;
 use counterfoil_server::{
-    http::{Part, router, surface::Surface},
+    http::{Part, front::Front, surface::Surface},
     log::{Log, Status},
     run::start,
 };
 use serde_json::Value;
-use tower::ServiceExt as _;
 
 use super::vectors;
 use crate::{audit::check_answer, inside::new_log, until};
@@ -28,7 +26,7 @@ const APPENDED_MAX: u64 = 5_000;
 struct Served {
     log: Arc<Log>,
     key: VerifierKey,
-    router: Router,
+    front: Front,
     runtime: tokio::runtime::Runtime,
     /// Requests go one at a time, so that what each of them changed can be told.
     turn: Mutex<()>,
@@ -43,15 +41,15 @@ fn served() -> &'static Served {
         let mut started = start(&config, false).expect("it starts");
         let (log, app) = (Arc::clone(&started.log), started.app(&config, &surface));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let router = router(app, Part::Whole);
+        let front = Front::new(app, Part::Whole);
         let searched = || {
             let ask = Request::get("/v1/receipts?kind=rules").body(Body::empty()).expect("a request");
-            runtime.block_on(router.clone().oneshot(ask)).expect("it answers").status().is_success()
+            runtime.block_on(front.clone().answer(ask)).status().is_success()
         };
         until(|| log.status() == Status::Writing && searched(), "the log takes records and is indexed");
         // Its threads run on; nobody ends them.
         std::mem::forget(started);
-        Served { log, key: config.log_vkey().expect("the log's key"), router, runtime, turn: Mutex::new(()) }
+        Served { log, key: config.log_vkey().expect("the log's key"), front, runtime, turn: Mutex::new(()) }
     })
 }
 
@@ -96,7 +94,7 @@ pub fn request(bytes: &[u8]) -> bool {
     }
     let is_head = request.method() == "HEAD";
     let is_batch = request.uri().path().ends_with("/batch");
-    let response = served.runtime.block_on(served.router.clone().oneshot(request)).expect("it answers");
+    let response = served.runtime.block_on(served.front.clone().answer(request));
     let (parts, body) = response.into_parts();
     // A page of a hundred records, the longest of bundles, and what else there is, are well below this.
     let body =
