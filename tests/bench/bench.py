@@ -142,7 +142,7 @@ def ceiling(programs, size):
 
 
 def load(programs, server, *arguments):
-    """One run of the load tool: its result, with the processor time that each receipt cost the server."""
+    """One run of the load tool: its result, with the processor time that each receipt cost the server, those of the warm-up too."""
     global _seed
     _seed += 1
     target = ["load", "--json", "--url", server.url, "--log-key", server.key, "--seed", _seed]
@@ -155,7 +155,7 @@ def load(programs, server, *arguments):
     if not result["per_second"] and not result["reads"]:
         raise SystemExit("everything was sent before the warm-up was over: send more receipts")
     spent = server.processor_seconds() - before
-    result["server_us"] = spent * 1e6 / max(1, result["acknowledged"])
+    result["server_us"] = spent * 1e6 / max(1, result["requests"] * result["batch"])
     return result
 
 

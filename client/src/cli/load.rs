@@ -136,6 +136,7 @@ fn result(load: &Load, measured: &Measured) -> Value {
     json!({
         "acknowledged": measured.acknowledged,
         "refused": measured.refused,
+        "requests": measured.requests,
         "seconds": measured.elapsed.as_secs_f64(),
         "per_second": measured.rate(measured.acknowledged),
         "connections": load.connections,
