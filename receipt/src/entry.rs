@@ -153,7 +153,7 @@ impl Entry {
 /// An entry that lacks only its time, which goes to one place between bytes that are ready: a batch is stamped in no time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EntryDraft {
-    text: Box<str>,
+    text: String,
     /// Where the time goes.
     at: usize,
 }
@@ -212,7 +212,7 @@ impl EntryDraft {
                 None => members.null("stream"),
             }
         });
-        Self { text: text.into(), at }
+        Self { text, at }
     }
 }
 

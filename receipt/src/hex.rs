@@ -3,8 +3,10 @@
 use std::fmt;
 
 /// Writes `bytes` as lower-case hex.
-pub(crate) fn write(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+pub(crate) fn write<const N: usize>(bytes: &[u8; N], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digits = bytes.map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 0x0f)]]);
+    f.write_str(str::from_utf8(digits.as_flattened()).expect("hex digits are ASCII"))
 }
 
 /// Reads exactly `N` bytes from lower-case hex.

@@ -73,7 +73,11 @@ impl PublicKey {
             Point::Ed25519(key) => {
                 let signature =
                     ed25519_dalek::Signature::from_slice(signature).map_err(|_| KeyError::SignatureForm)?;
-                if ed25519::verify_strict(key, message, &signature) { Ok(()) } else { Err(KeyError::Signature) }
+                if ed25519::verify_strict(key, message, &signature) {
+                    Ok(())
+                } else {
+                    Err(KeyError::Signature)
+                }
             }
             Point::P256(key) => {
                 use p256::ecdsa::signature::Verifier as _;

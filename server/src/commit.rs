@@ -75,6 +75,28 @@ impl CommitRecord {
 
     /// Reads a record; its items share the memory of `bytes`.
     pub fn parse(bytes: &Bytes) -> Result<Self, CommitError> {
+        let Parts { header, items, digest } = Parts::parse(bytes)?;
+        let share = |(entry, statement)| Item {
+            entry: bytes.slice_ref(entry),
+            statement: bytes.slice_ref(statement),
+        };
+        Ok(Self { header, items: items.into_iter().map(share).collect(), digest })
+    }
+}
+
+/// A commit record taken apart where it lies.
+pub struct Parts<'a> {
+    /// Its place in the chain.
+    pub header: Header,
+    /// Its entries in the order of their indexes, each with the statement it is about.
+    pub items: Vec<(&'a [u8], &'a [u8])>,
+    /// SHA-256 of all before it.
+    pub digest: Hash,
+}
+
+impl<'a> Parts<'a> {
+    /// Reads a record.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, CommitError> {
         let (body, digest) = bytes.split_last_chunk::<{ Hash::BYTES }>().ok_or(CommitError::Form)?;
         let digest = Hash::new(*digest);
         if Hash::of(&[body]) != digest {
@@ -88,7 +110,7 @@ impl CommitRecord {
         while !rest.is_empty() {
             let (entry, after) = split_item(rest).ok_or(CommitError::Form)?;
             let (statement, after) = split_item(after).ok_or(CommitError::Form)?;
-            items.push(Item { entry: bytes.slice_ref(entry), statement: bytes.slice_ref(statement) });
+            items.push((entry, statement));
             rest = after;
         }
         let expected = header.new.size.get().checked_sub(header.old.size.get());

@@ -24,11 +24,8 @@ impl Keys {
 
     /// Remembers a key.
     pub fn remember(&self, key: PublicKey) {
-        if self.find(key.as_str()).is_some() {
-            return;
-        }
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= KEYS_MAX {
+        if known.len() >= KEYS_MAX && !known.contains_key(key.as_str()) {
             known.clear();
         }
         known.insert(key.as_str().to_owned(), key);

@@ -230,11 +230,7 @@ impl Search {
 }
 
 /// The facts of the record at an index; less what its statement said, if that was erased meanwhile.
-fn without_forgotten<'f, 'a>(
-    facts: &'f Facts<'a>,
-    index: u64,
-    forgotten: &Forgotten,
-) -> Cow<'f, Facts<'a>> {
+fn without_forgotten<'f, 'a>(facts: &'f Facts<'a>, index: u64, forgotten: &Forgotten) -> Cow<'f, Facts<'a>> {
     if !forgotten.contains(&index) {
         return Cow::Borrowed(facts);
     }

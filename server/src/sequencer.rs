@@ -11,7 +11,7 @@ use counterfoil_receipt::{
     entry::EntryDraft,
 };
 
-use crate::commit::{CommitRecord, Header, Item};
+use crate::commit::{CommitRecord, Header, Item, Parts};
 
 /// What admission let in: an entry but for its time, and the statement it is about.
 #[derive(Clone, Debug)]
@@ -170,18 +170,18 @@ impl Sequencer {
 impl Sealed {
     /// Checks a record that was read back from the store against what admission checked, trusting nothing in memory
     /// but the digests that were made then: every byte, every entry, every statement, and the root over them.
-    pub fn check_read_back(&self, before: &Frontier, found: &Bytes) -> Result<(), ReadBackError> {
+    pub fn check_read_back(&self, before: &Frontier, found: &[u8]) -> Result<(), ReadBackError> {
         if *found != self.record {
             return Err(ReadBackError::Bytes);
         }
-        let record = CommitRecord::parse(found).map_err(|_| ReadBackError::Bytes)?;
+        let record = Parts::parse(found).map_err(|_| ReadBackError::Bytes)?;
         let mut frontier = before.clone();
-        for (item, leaf) in record.items.iter().zip(&self.leaves) {
-            let hash = Hash::leaf(&item.entry);
-            if hash != leaf.hash || EntryDraft::digest_of(&item.entry, self.at) != Some(leaf.draft_digest) {
+        for ((entry, statement), leaf) in record.items.into_iter().zip(&self.leaves) {
+            let hash = Hash::leaf(entry);
+            if hash != leaf.hash || EntryDraft::digest_of(entry, self.at) != Some(leaf.draft_digest) {
                 return Err(ReadBackError::Entry { index: leaf.index });
             }
-            if Id::of_statement(&item.statement) != leaf.id {
+            if Id::of_statement(statement) != leaf.id {
                 return Err(ReadBackError::Statement { index: leaf.index });
             }
             frontier.push(hash, drop).map_err(|_| ReadBackError::Root)?;
@@ -258,7 +258,7 @@ mod tests {
         for offset in 0..sealed.record.len() {
             let mut bytes = sealed.record.to_vec();
             bytes[offset] ^= 0x10;
-            let found = sealed.check_read_back(&Frontier::new(), &bytes.into());
+            let found = sealed.check_read_back(&Frontier::new(), &bytes);
             assert_eq!(found, Err(ReadBackError::Bytes), "byte {offset}");
         }
         // A bit of memory flips between admission and commit: record and digest agree with one another, not with the id.

@@ -218,6 +218,10 @@ impl<'p, 'a> Object<'p, 'a> {
 
     /// Takes a member if it is there. `null` is there.
     pub fn optional(&mut self, name: &'p str) -> Option<Field<'p, 'a>> {
+        // Most of what can be there is not, and is asked for last.
+        if self.taken.count_ones() as usize == self.members.len() {
+            return None;
+        }
         let position = self.members.iter().position(|member| member.name == name)?;
         self.taken |= 1 << position;
         let place = Place { above: Some(self.place), step: Step::Member(name) };

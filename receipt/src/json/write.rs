@@ -1,5 +1,7 @@
 //! Printing compact JSON: members in the order they are written, no whitespace, characters beyond ASCII as they are.
 
+use std::fmt::Write as _;
+
 use super::plain;
 
 /// Prints an object; `fill` writes its members.
@@ -89,14 +91,13 @@ impl ObjectWriter<'_> {
 
     /// A member that is what `value` displays, as a string; it must display nothing that needs an escape.
     pub fn display(&mut self, name: &str, value: impl std::fmt::Display) {
-        let text = value.to_string();
-        self.string(name, &text);
+        let out = self.member(name);
+        write!(out, "\"{value}\"").expect("a string takes what it is given");
     }
 
     /// A member that is an integer.
     pub fn integer(&mut self, name: &str, value: u64) {
-        let digits = value.to_string();
-        self.member(name).push_str(&digits);
+        write!(self.member(name), "{value}").expect("a string takes what it is given");
     }
 
     /// A member that is `true` or `false`.

@@ -40,7 +40,7 @@ const DRAINED_BYTES_MAX: usize = 1024 * 1024;
 pub const NDJSON: &str = "application/x-ndjson";
 
 /// The media type of one answer.
-const JSON: &str = "application/json";
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// The answer for one record: the bundle less the statement. Without a proof the record is durable, and not published yet.
 struct Answer {
@@ -89,11 +89,15 @@ pub async fn one(State(app): State<Arc<App>>, request: Request) -> Result<Respon
     app.submit(vec![submission])?;
     drop(coming);
     let Answer { status, id, is_published, json } = answer(&app, outcome, patience.until()).await?;
+    let mut response = Response::new(Body::from(json));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, JSON);
     if is_published {
-        return Ok((status, [(header::CONTENT_TYPE, JSON)], json).into_response());
+        return Ok(response);
     }
-    let headers = [(header::CONTENT_TYPE, JSON.to_owned()), (header::LOCATION, format!("/v1/receipts/{id}"))];
-    let mut response = (StatusCode::ACCEPTED, headers, json).into_response();
+    let place = HeaderValue::from_str(&format!("/v1/receipts/{id}")).expect("hex digits are plain text");
+    *response.status_mut() = StatusCode::ACCEPTED;
+    response.headers_mut().insert(header::LOCATION, place);
     response.headers_mut().extend(patience.headers());
     Ok(response)
 }
@@ -211,7 +215,12 @@ async fn drain(body: Body) {
 
 /// Judges an envelope against all that is committed.
 async fn admit(app: &App, envelope: &[u8]) -> Result<(Submission, oneshot::Receiver<Outcome>), ApiError> {
-    let envelope = Envelope::parse_with(envelope, |key| app.keys.find(key))?.verify()?;
+    let mut known = None;
+    let envelope = Envelope::parse_with(envelope, |key| {
+        known = app.keys.find(key);
+        known.clone()
+    })?;
+    let envelope = envelope.verify()?;
     let (id, now) = (envelope.id(), app.now()?);
     let statement = match Statement::parse(&envelope) {
         Ok(statement) => statement,
@@ -222,7 +231,9 @@ async fn admit(app: &App, envelope: &[u8]) -> Result<(Submission, oneshot::Recei
     };
     let judged = app.log.admission.judge_new(&app.log, &statement, now).await?;
     let chain = judged.ok_or(ApiError::Starting)?.map_err(|refused| app.refuse(id, refused))?;
-    app.keys.remember(envelope.key().clone());
+    if known.is_none() {
+        app.keys.remember(envelope.key().clone());
+    }
     spend(app, &envelope, statement.kind(), now).await?;
     let admitted = Admitted::new(envelope, statement, chain);
     let (reply, outcome) = oneshot::channel();
@@ -245,11 +256,7 @@ async fn spend(app: &App, envelope: &VerifiedEnvelope, kind: Kind, now: Timestam
 }
 
 /// Waits for the sequencer, and for the publication if that is apart, then puts the answer together here, off its thread.
-async fn answer(
-    app: &App,
-    outcome: oneshot::Receiver<Outcome>,
-    until: Instant,
-) -> Result<Answer, ApiError> {
+async fn answer(app: &App, outcome: oneshot::Receiver<Outcome>, until: Instant) -> Result<Answer, ApiError> {
     match outcome.await.map_err(|_| ApiError::Unknown)? {
         Outcome::Appended { batch, position } => {
             app.metrics.appended();

@@ -4,7 +4,10 @@
 //! and a copy of the files without their key does not even confirm a guess. When a statement is erased its digests go too. Two
 //! terms with one digest only make a candidate that is not confirmed.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    hash::{BuildHasherDefault, Hash, Hasher},
+};
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
@@ -19,8 +22,14 @@ pub const KEY_BYTES: usize = 32;
 const REMEMBERED_MAX: usize = 1024;
 
 /// The digest of a term. Its first two bits say where the term is from, so that a run is sorted by that too.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Digest(pub [u8; Self::BYTES]);
+
+impl Hash for Digest {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(u64::from_be_bytes(self.0));
+    }
+}
 
 impl Digest {
     /// Bytes of a digest.
@@ -31,6 +40,27 @@ impl Digest {
 
     /// The first digest of an issuer's summary: all below are of terms.
     pub const OF_SUMMARIES: Self = Self([0xc0, 0, 0, 0, 0, 0, 0, 0]);
+}
+
+/// A table by digests. They are random already, and nobody outside can choose them: they are not hashed again.
+pub type ByDigest<T> = HashMap<Digest, T, BuildHasherDefault<AsItIs>>;
+
+/// The hash of a digest: its first eight bytes, which are all.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("a digest is one word");
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        self.0 = word;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 /// The key of an index.

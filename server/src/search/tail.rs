@@ -1,11 +1,11 @@
 //! The newest entries, which do not fill a run yet: what they can be found by, in memory.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use counterfoil_merkle::Hash;
 
 use super::{
-    digest::{Digest, Key, Remembered},
+    digest::{ByDigest, Digest, Key, Remembered},
     positions::Positions,
     run::{Run, STEP},
     summary::Summary,
@@ -17,8 +17,8 @@ use crate::index::runs::RUN_ENTRIES;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tail {
     times: Vec<u64>,
-    sets: HashMap<Digest, Vec<u16>>,
-    summaries: HashMap<Digest, Summary>,
+    sets: ByDigest<Vec<u16>>,
+    summaries: ByDigest<Summary>,
 }
 
 impl Tail {
