@@ -1,11 +1,14 @@
 //! Where a record is, by its id or its leaf hash: tables in memory, made from the entries and never trusted alone.
 //!
-//! A slot holds the first 8 bytes of a digest and a position. What it finds is a candidate: the caller compares all
+//! A slot holds the first 6 bytes of a digest and a position. What it finds is a candidate: the caller compares all
 //! 256 bits with the entry itself, so neither damage here nor a forged prefix can pass one record off as another.
 
 pub mod runs;
 
-use std::hash::{BuildHasher as _, RandomState};
+use std::{
+    hash::{BuildHasher as _, RandomState},
+    thread,
+};
 
 use counterfoil_merkle::{Hash, LeafIndex, TreeSize};
 use counterfoil_receipt::{Id, Kind, admission::Ledger};
@@ -13,7 +16,10 @@ use hashbrown::HashTable;
 
 use self::runs::{RUN_ENTRIES, Run};
 
+/// Of a digest in a run, and what a look-up has to give.
 const PREFIX_BYTES: usize = 8;
+/// Of a digest in a table: among ten million of them, one look-up in thirty million meets a stranger.
+const SLOT_BYTES: usize = 6;
 const POSITION_BYTES: usize = 5;
 
 /// The tables of a log: ids and leaf hashes of all its entries, and which of them are clock or erasure records, or decide who
@@ -62,7 +68,14 @@ impl Index {
         self.size += 1;
     }
 
-    /// Adds 65,536 entries at once, from a stored run.
+    /// Makes room for so many entries at once: a table that grows is there twice for a while.
+    pub fn reserve(&mut self, entries: u64) {
+        let entries = usize::try_from(entries).unwrap_or(usize::MAX);
+        self.ids.reserve(entries);
+        self.leaves.reserve(entries);
+    }
+
+    /// Adds 65,536 entries at once, from a stored run; both tables at the same time.
     ///
     /// # Panics
     /// If the last run is not complete.
@@ -73,11 +86,12 @@ impl Index {
         self.clocks.extend(run.clocks.iter().map(place));
         self.deciding.extend(run.deciding.iter().map(place));
         self.erasures.extend(run.erasures.iter().map(place));
-        for (id, leaf) in run.ids.iter().zip(&run.leaves) {
-            self.ids.insert(id, self.size);
-            self.leaves.insert(leaf, self.size);
-            self.size += 1;
-        }
+        let (ids, leaves) = (&mut self.ids, &mut self.leaves);
+        thread::scope(|scope| {
+            scope.spawn(|| ids.insert_all(&run.ids, size));
+            leaves.insert_all(&run.leaves, size);
+        });
+        self.size += RUN_ENTRIES as u64;
     }
 
     /// The number and content of the oldest run that was not taken yet and lies wholly below `size`.
@@ -126,7 +140,7 @@ impl Index {
     }
 }
 
-/// One table: 13 bytes an entry, and the slack of a hash table.
+/// One table: 11 bytes an entry, and the slack of a hash table.
 #[derive(Default)]
 struct Table {
     slots: HashTable<Slot>,
@@ -136,15 +150,37 @@ struct Table {
 
 #[derive(Clone, Copy)]
 struct Slot {
-    prefix: [u8; PREFIX_BYTES],
+    prefix: [u8; SLOT_BYTES],
     position: [u8; POSITION_BYTES],
 }
 
 impl Table {
+    fn reserve(&mut self, entries: usize) {
+        let hasher = &self.hasher;
+        self.slots.reserve(entries, |slot| hasher.hash_one(slot.prefix));
+    }
+
     fn insert(&mut self, digest: &[u8], index: u64) {
         let slot = Slot { prefix: prefix(digest), position: position(index) };
         let hasher = &self.hasher;
         self.slots.insert_unique(hasher.hash_one(slot.prefix), slot, |slot| hasher.hash_one(slot.prefix));
+    }
+
+    /// Inserts digests of consecutive entries in the order of their places in memory: one after the other, each would wait for two
+    /// lines of memory that nobody has touched for long.
+    fn insert_all(&mut self, digests: &[[u8; PREFIX_BYTES]], first: u64) {
+        let hasher = &self.hasher;
+        self.slots.reserve(digests.len(), |slot| hasher.hash_one(slot.prefix));
+        let last_place = self.slots.num_buckets() as u64 - 1;
+        let slot = |(digest, index): (&[u8; PREFIX_BYTES], u64)| {
+            let slot = Slot { prefix: prefix(digest), position: position(index) };
+            (hasher.hash_one(slot.prefix), slot)
+        };
+        let mut slots: Vec<_> = digests.iter().zip(first..).map(slot).collect();
+        slots.sort_unstable_by_key(|(hash, _)| hash & last_place);
+        for (hash, slot) in slots {
+            self.slots.insert_unique(hash, slot, |slot| hasher.hash_one(slot.prefix));
+        }
     }
 
     fn candidates(&self, digest: &[u8]) -> Vec<LeafIndex> {
@@ -157,7 +193,7 @@ impl Table {
     }
 }
 
-fn prefix(digest: &[u8]) -> [u8; PREFIX_BYTES] {
+fn prefix<const N: usize>(digest: &[u8]) -> [u8; N] {
     *digest.first_chunk().expect("a digest is looked up by at least 8 bytes")
 }
 

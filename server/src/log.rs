@@ -30,6 +30,12 @@ use crate::{
     tiles::{Edge, ReadError, Tiles},
 };
 
+/// So many runs of the index, some 35 MB, are read or written before it lets go of them.
+const RUNS_OPEN_MAX: u64 = 32;
+
+/// What is said of an index that cannot be written.
+const NOT_WRITTEN: &str = "the index is no longer written; the next start makes the rest of it again";
+
 /// Whether the log can be written to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Status {
@@ -250,6 +256,7 @@ impl Log {
 
     /// Loads the runs that were made for this very log, and returns how many entries they cover.
     async fn load_runs(&self, edge: &Edge) -> Result<u64, ReadError> {
+        self.index.write().unwrap_or_else(PoisonError::into_inner).reserve(edge.size().get());
         let mut number = 0;
         loop {
             let end = (number + 1) * RUN_ENTRIES as u64;
@@ -261,6 +268,9 @@ impl Log {
                 Ok(Some((run, node))) if self.run_node(&edge.frontier, number).await? == node => {
                     self.index.write().unwrap_or_else(PoisonError::into_inner).push_run(&run);
                     number += 1;
+                    if number.is_multiple_of(RUNS_OPEN_MAX) {
+                        self.reopen_runs();
+                    }
                     continue;
                 }
                 Ok(None) => break,
@@ -270,6 +280,7 @@ impl Log {
             warn!(%doubt, "the index is made again from here on");
             break;
         }
+        self.reopen_runs();
         Ok(number * RUN_ENTRIES as u64)
     }
 
@@ -281,9 +292,22 @@ impl Log {
             let node = self.run_node(frontier, number).await?;
             let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(Err(error)) = runs.as_ref().map(|runs| runs.store(number, &run, node)) {
-                warn!(%error, "the index is no longer written; the next start makes the rest of it again");
+                warn!(%error, NOT_WRITTEN);
                 *runs = None;
             }
+            drop(runs);
+            if (number + 1).is_multiple_of(RUNS_OPEN_MAX) {
+                self.reopen_runs();
+            }
+        }
+    }
+
+    /// Has the index let go of what it holds in memory.
+    fn reopen_runs(&self) {
+        let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        match runs.take().map(Runs::reopen).transpose() {
+            Ok(reopened) => *runs = reopened,
+            Err(error) => warn!(%error, NOT_WRITTEN),
         }
     }
 

@@ -7,7 +7,8 @@
 //! without its digest, and whatever is doubtful is made again from the entries.
 
 use std::{
-    fs, io,
+    fs::{self, File},
+    io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
 };
@@ -28,6 +29,8 @@ const CACHE_BYTES: u64 = 16 * 1024 * 1024;
 
 const STATE: &[u8] = b"state";
 const CLEAN: &[u8] = b"clean";
+/// The file that sled locks.
+const SLED_FILE: &str = "db";
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// Prefixes of digests, by position.
@@ -51,6 +54,7 @@ pub struct Run {
 /// The runs of a log.
 pub struct Runs {
     db: sled::Db,
+    path: PathBuf,
 }
 
 impl Runs {
@@ -82,7 +86,7 @@ impl Runs {
     fn open_as_left(path: &Path, boot: &str) -> Result<Self, RunsError> {
         let config = sled::Config::new().path(path).cache_capacity(CACHE_BYTES).flush_every_ms(None);
         let db = guarded(|| config.open())?;
-        let runs = Self { db };
+        let runs = Self { db, path: path.to_owned() };
         let left = guarded(|| runs.db.get(STATE))?;
         let same_boot = left.as_deref().is_none_or(|state| state == CLEAN || state == boot.as_bytes());
         if !same_boot || (left.is_none() && !guarded(|| Ok(runs.db.is_empty()))?) {
@@ -90,6 +94,18 @@ impl Runs {
         }
         runs.put_state(boot.as_bytes())?;
         Ok(runs)
+    }
+
+    /// Closes it and opens the same again: sled keeps what was read or written in memory, far beyond the bound that it is given, for
+    /// as long as it is open.
+    pub fn reopen(self) -> Result<Self, RunsError> {
+        let path = self.path.clone();
+        drop(self);
+        // A thread of sled's may hold the file for a moment longer.
+        let released = File::open(path.join(SLED_FILE)).and_then(|file| file.lock());
+        released.map_err(|source| RunsError::Release { path: path.clone(), source })?;
+        let boot = fs::read_to_string(BOOT_ID).unwrap_or_default();
+        Self::open_as_left(&path, boot.trim())
     }
 
     /// Reads a run and the tree node that it was made for, if it is there.
@@ -232,6 +248,14 @@ pub enum RunsError {
         /// Which.
         number: u64,
     },
+    /// It was closed to be opened again, and its file cannot be had.
+    #[error("index: {}: {source}", path.display())]
+    Release {
+        /// Which directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// What cannot be believed cannot be deleted either.
     #[error("index: deleting {}: {source}", path.display())]
     Remove {
@@ -270,8 +294,9 @@ mod tests {
         let (runs, doubt) = Runs::open(&path).unwrap();
         assert!(doubt.is_none());
         runs.store(0, &run(1), node).unwrap();
+        let runs = runs.reopen().unwrap();
         runs.store(1, &run(2), node).unwrap();
-        runs.close().unwrap();
+        runs.reopen().unwrap().close().unwrap();
 
         let (runs, doubt) = Runs::open(&path).unwrap();
         assert!(doubt.is_none(), "{doubt:?}");
@@ -301,7 +326,7 @@ mod tests {
         runs.put_state(b"another boot").unwrap();
         drop(runs);
         // sled's own thread may hold the file for a moment longer.
-        fs::File::open(path.join("db")).unwrap().lock().unwrap();
+        File::open(path.join(SLED_FILE)).unwrap().lock().unwrap();
         let (runs, doubt) = Runs::open(&path).unwrap();
         assert!(matches!(doubt, Some(RunsError::Unclean)), "{doubt:?}");
         assert_eq!(runs.load(0).unwrap(), None);
