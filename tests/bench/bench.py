@@ -159,6 +159,12 @@ def load(programs, server, *arguments):
     return result
 
 
+def fill(programs, log, entries):
+    """Appends receipts until the log has so many entries, no more at a time than its queue takes."""
+    if (missing := entries - log.size()) > 0:
+        load(programs, log, "--fill", missing, "--batch", 500, "--connections", 16)
+
+
 def median(runs, *path):
     """The median of one figure over several runs."""
     def figure(run):
