@@ -58,6 +58,9 @@ use crate::{
 /// Where receipts are appended, one at a time.
 const RECEIPTS: &str = "/v1/receipts";
 
+/// Where inclusion proofs are asked for.
+const INCLUSION: &str = "/v1/proofs/inclusion";
+
 /// Where proxies say who asked them.
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
@@ -235,11 +238,11 @@ fn routes() -> Vec<Route> {
         get("/v1/overdue", overdue::overdue),
         get("/v1/entries/{index}", read::by_index),
         get("/v1/leaves/{leaf}", read::by_leaf),
-        get("/v1/proofs/inclusion", read::inclusion),
-        get("/v1/proofs/consistency", read::consistency),
+        get(INCLUSION, read::inclusion).small(),
+        get("/v1/proofs/consistency", read::consistency).small(),
         get("/v1/clocks", clocks::around),
-        get("/checkpoint", read::checkpoint),
-        get("/tile/{level}/{*path}", read::tile),
+        get("/checkpoint", read::checkpoint).small(),
+        get("/tile/{level}/{*path}", read::tile).small(),
         // Bundles are worth compressing; hash tiles are random bytes.
         get("/tile/entries/{*path}", read::entries).compressed(),
         get("/statement/{*path}", read::statements).compressed(),

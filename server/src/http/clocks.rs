@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     extract::State,
-    http::{HeaderValue, header},
+    http::header,
     response::{IntoResponse, Response},
 };
 use counterfoil_merkle::LeafIndex;
@@ -16,11 +16,9 @@ use super::{
     access::Statements,
     error::ApiError,
     parameter::Query,
-    read::{NO_STORE, bundle_of, parse_index},
+    read::{JSON, NO_STORE, bundle_of, parse_index},
 };
 use crate::{publish::View, tiles::ReadError};
-
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// As many later records are looked at: the first one's checkpoint has the entry, save where publication stood still.
 const LATER_MAX: usize = 8;

@@ -4,7 +4,7 @@
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use axum::{
-    Router,
+    RequestExt as _, Router,
     extract::{Request, State},
     http::{HeaderName, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse as _, Response},
@@ -14,7 +14,7 @@ use tower::ServiceExt as _;
 use tracing::{debug, error};
 
 use super::{
-    App, Part, RECEIPTS,
+    App, INCLUSION, Part, RECEIPTS,
     error::{ApiError, Code},
     read,
     request_id::X_REQUEST_ID,
@@ -58,11 +58,26 @@ impl Front {
         response
     }
 
-    /// Single appends do not go through the router: they are nearly all that a busy log is sent, and boxes, clones and captures on the
-    /// way would cost each of them as much as reading its statement does.
-    async fn find(&self, request: Request) -> Response {
-        if self.part != Part::Admin && request.method() == Method::POST && request.uri().path() == RECEIPTS {
-            return submit::one(State(Arc::clone(&self.app)), request).await.into_response();
+    /// Single appends, hash tiles and inclusion proofs do not go through the router: they are nearly all that a busy log is asked for,
+    /// and boxes, clones and captures on the way would cost each of them some 4 us.
+    async fn find(&self, mut request: Request) -> Response {
+        let (path, app) = (request.uri().path(), || State(Arc::clone(&self.app)));
+        match *request.method() {
+            _ if self.part == Part::Admin => {}
+            Method::POST if path == RECEIPTS => return submit::one(app(), request).await.into_response(),
+            Method::GET if path == INCLUSION => {
+                let query = request.extract_parts().await.map(|query| read::inclusion(app(), query));
+                return match query {
+                    Ok(answer) => answer.await.into_response(),
+                    Err(refused) => refused.into_response(),
+                };
+            }
+            Method::GET => {
+                if let Some(tile) = read::hash_tile(path) {
+                    return read::tile_at(&self.app, tile).await.into_response();
+                }
+            }
+            _ => {}
         }
         let Ok(response) = self.router.clone().oneshot(request).await;
         response

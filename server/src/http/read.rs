@@ -6,16 +6,21 @@ use std::sync::Arc;
 use axum::{
     body::Bytes,
     extract::State,
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderValue, header},
     response::{IntoResponse, Response},
 };
-use counterfoil_merkle::{Hash, LeafIndex, TreeSize, tile::TilePath, tlogproof::TlogProof};
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use counterfoil_merkle::{
+    Hash, LeafIndex, TreeSize,
+    tile::{TileKind, TilePath},
+    tlogproof::TlogProof,
+};
 use counterfoil_receipt::{
     Entry,
     bundle::{BUNDLE_MEDIA_TYPE, Bundle},
+    json::write,
 };
-use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde::Deserialize;
 
 use super::{
     App,
@@ -28,6 +33,7 @@ use crate::{publish::View, tiles::ReadError};
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
 const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=604800, immutable");
+pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 pub(super) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// How many hex digits of an id find it.
@@ -45,7 +51,20 @@ pub async fn tile(
     State(app): State<Arc<App>>,
     Path((level, path)): Path<(String, String)>,
 ) -> Result<Response, ApiError> {
-    let bytes = file(&app, &format!("tile/{level}/{path}")).await?;
+    let path = format!("tile/{level}/{path}");
+    let parsed = path.parse().map_err(|_| ApiError::NotFound { what: path })?;
+    tile_at(&app, parsed).await
+}
+
+/// The hash tile that an address path names, if it is one in plain form.
+pub(super) fn hash_tile(path: &str) -> Option<TilePath> {
+    let path: TilePath = path.strip_prefix("/tile/").and_then(|_| path[1..].parse().ok())?;
+    matches!(path.kind, TileKind::Hashes(_)).then_some(path)
+}
+
+/// A hash tile.
+pub(super) async fn tile_at(app: &App, path: TilePath) -> Result<Response, ApiError> {
+    let bytes = file_at(app, path).await?;
     Ok(([(header::CONTENT_TYPE, BYTES), (header::CACHE_CONTROL, IMMUTABLE)], bytes).into_response())
 }
 
@@ -67,10 +86,13 @@ pub async fn statements(
 }
 
 async fn file(app: &App, path: &str) -> Result<Bytes, ApiError> {
-    let not_found = || ApiError::NotFound { what: path.to_owned() };
-    let path: TilePath = path.parse().map_err(|_| not_found())?;
-    let view = app.view()?;
-    app.log.tiles.file(&view.edge, path).await?.ok_or_else(not_found)
+    let parsed = path.parse().map_err(|_| ApiError::NotFound { what: path.to_owned() })?;
+    file_at(app, parsed).await
+}
+
+async fn file_at(app: &App, path: TilePath) -> Result<Bytes, ApiError> {
+    let file = app.log.tiles.file(&app.view()?.edge, path).await?;
+    file.ok_or_else(|| ApiError::NotFound { what: path.to_string() })
 }
 
 /// `GET /v1/receipts/{id}`: the bundle of a record, by its id or the first 32 hex digits of it.
@@ -138,16 +160,6 @@ pub struct InclusionQuery {
     size: Option<String>,
 }
 
-/// The proof of a leaf.
-#[derive(Serialize)]
-struct InclusionAnswer {
-    index: u64,
-    leaf: String,
-    size: u64,
-    root: String,
-    hashes: Vec<String>,
-}
-
 /// `GET /v1/proofs/inclusion?index=|id=|leaf=[&size=]`.
 pub async fn inclusion(
     State(app): State<Arc<App>>,
@@ -172,12 +184,11 @@ pub async fn inclusion(
     }
     let (leaf, proof) = app.log.inclusion(&view, index, size).await?;
     let root = app.log.root_at(&view, size).await?;
-    Ok(proof_answer(&InclusionAnswer {
-        index: index.get(),
-        leaf: leaf.to_string(),
-        size: size.get(),
-        root: root.to_string(),
-        hashes: base64_all(proof.hashes()),
+    Ok(proof_answer(proof.hashes(), |answer| {
+        answer.integer("index", index.get());
+        answer.display("leaf", leaf);
+        answer.integer("size", size.get());
+        answer.display("root", root);
     }))
 }
 
@@ -200,16 +211,24 @@ pub async fn consistency(
         return Err(ApiError::Parameter { name: "from", reason: "must not be above to".to_owned() });
     }
     let proof = app.log.consistency(&view, from, to).await?;
-    let body = json!({ "from": from.get(), "to": to.get(), "hashes": base64_all(proof.hashes()) });
-    Ok(proof_answer(&body))
+    Ok(proof_answer(proof.hashes(), |answer| {
+        answer.integer("from", from.get());
+        answer.integer("to", to.get());
+    }))
 }
 
-fn proof_answer(body: &impl Serialize) -> Response {
-    (StatusCode::OK, [(header::CACHE_CONTROL, NO_STORE)], axum::Json(body)).into_response()
-}
-
-fn base64_all(hashes: &[Hash]) -> Vec<String> {
-    hashes.iter().map(|hash| hash.to_base64()).collect()
+/// The answer with a proof's hashes, after what they are a proof of.
+fn proof_answer(hashes: &[Hash], of: impl FnOnce(&mut write::ObjectWriter<'_>)) -> Response {
+    let mut json = String::with_capacity(256 + hashes.len() * 47);
+    write::write_object(&mut json, |answer| {
+        of(answer);
+        write::array(answer.member("hashes"), hashes, |out, hash| {
+            out.push('"');
+            BASE64.encode_string(hash.as_bytes(), out);
+            out.push('"');
+        });
+    });
+    ([(header::CONTENT_TYPE, JSON), (header::CACHE_CONTROL, NO_STORE)], json).into_response()
 }
 
 pub(super) fn number(name: &'static str, text: &str) -> Result<u64, ApiError> {

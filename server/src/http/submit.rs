@@ -25,6 +25,7 @@ use super::{
     App,
     error::{ApiError, RETRY_AFTER_S},
     prefer::{PREFERENCE_APPLIED, RESPOND_ASYNC, respond_async},
+    read::JSON,
     room::Held,
 };
 use crate::{
@@ -38,9 +39,6 @@ const DRAINED_BYTES_MAX: usize = 1024 * 1024;
 
 /// The media type of a batch, one JSON value a line.
 pub const NDJSON: &str = "application/x-ndjson";
-
-/// The media type of one answer.
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// The answer for one record: the bundle less the statement. Without a proof the record is durable, and not published yet.
 struct Answer {
