@@ -25,7 +25,6 @@ use std::{
     collections::BTreeSet,
     fs::{self, File, TryLockError},
     io,
-    ops::Range,
     path::{Path as FsPath, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -310,11 +309,6 @@ impl Objects {
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(source) => Err(failed(source)),
         }
-    }
-
-    /// A part of an object, if it can be had without waiting. `None` says nothing of the object.
-    pub fn part_at_once(&self, name: &str, part: Range<u64>) -> Option<Bytes> {
-        self.resident.as_ref()?.read_part(name, part)
     }
 
     /// Deletes an object, if it is there; the deletion may be undone by a power cut.

@@ -182,25 +182,27 @@ impl Tiles {
         }
     }
 
-    /// A block of leaves, from its part of the tile if that is at hand.
+    /// A block of leaves.
     async fn block(&self, id: TileId, block: u64) -> Result<TileTree, ReadError> {
         let path = TilePath::full(TileKind::Hashes(id.level), id.index);
+        let whole = self.hash_tile(id).await?;
         let start = block * BLOCK_LEAVES % TILE_WIDTH * HASH_BYTES;
-        let part = start..start + BLOCK_LEAVES * HASH_BYTES;
-        let held = self.unsettled.read().unwrap_or_else(PoisonError::into_inner).contains_key(&path);
-        let at_once = if held { None } else { self.objects.part_at_once(&path.to_string(), part.clone()) };
-        let bytes = match at_once {
-            Some(bytes) => bytes,
-            None => {
-                let whole = self.full(path.kind, path.index).await?;
-                let [start, end] = [part.start, part.end].map(|at| usize::try_from(at).expect("below 8 KB"));
-                if whole.len() < end {
-                    return Err(ReadError::Tile { path, error: TileError::Length { got: whole.len() } });
-                }
-                whole.slice(start..end)
-            }
-        };
-        TileTree::from_bytes(&bytes).map_err(|error| ReadError::Tile { path, error })
+        let [start, end] =
+            [start, start + BLOCK_LEAVES * HASH_BYTES].map(|at| usize::try_from(at).expect("below 8 KB"));
+        let leaves = whole.get(start..end);
+        let leaves = leaves.ok_or(ReadError::Tile { path, error: TileError::Length { got: whole.len() } })?;
+        TileTree::from_bytes(leaves).map_err(|error| ReadError::Tile { path, error })
+    }
+
+    /// A full hash tile as it is stored, from memory if it was read lately.
+    async fn hash_tile(&self, id: TileId) -> Result<Bytes, ReadError> {
+        if let Some(bytes) = self.nodes.whole(id) {
+            return Ok(bytes);
+        }
+        let bytes = self.full(TileKind::Hashes(id.level), id.index).await?;
+        // What is damaged is not worth keeping.
+        let is_whole = bytes.len() as u64 == TILE_WIDTH * HASH_BYTES;
+        Ok(if is_whole { self.nodes.keep(id, bytes) } else { bytes })
     }
 
     /// A full hash tile, parsed.
@@ -236,7 +238,8 @@ impl Tiles {
         }
         let full = match path.kind {
             TileKind::Statements => self.statements(edge, path.index).await?,
-            TileKind::Hashes(_) | TileKind::Entries => self.full(path.kind, path.index).await?,
+            TileKind::Hashes(level) => self.hash_tile(TileId { level, index: path.index }).await?,
+            TileKind::Entries => self.full(path.kind, path.index).await?,
         };
         if path.is_full() { Ok(Some(full)) } else { prefix(&full, path).map(Some) }
     }

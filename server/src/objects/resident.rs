@@ -7,7 +7,6 @@
 
 use std::{
     io::IoSliceMut,
-    ops::Range,
     os::fd::{AsFd as _, OwnedFd},
     path::Path,
 };
@@ -36,13 +35,7 @@ impl Resident {
     /// `None` says nothing of the file: it may be missing, on disk only, or on a file system that cannot tell.
     pub(super) fn read(&self, name: &str) -> Option<Bytes> {
         let file = self.open(name)?;
-        let length = u64::try_from(fstat(&file).ok()?.st_size).ok()?;
-        read_at(&file, 0..length)
-    }
-
-    /// As [`Resident::read`], of a part of the file; `None` also if the file ends before that.
-    pub(super) fn read_part(&self, name: &str, part: Range<u64>) -> Option<Bytes> {
-        read_at(&self.open(name)?, part)
+        read(&file, usize::try_from(fstat(&file).ok()?.st_size).ok()?)
     }
 
     fn open(&self, name: &str) -> Option<OwnedFd> {
@@ -52,12 +45,12 @@ impl Resident {
     }
 }
 
-fn read_at(file: &OwnedFd, part: Range<u64>) -> Option<Bytes> {
-    let mut bytes = vec![0; usize::try_from(part.end.checked_sub(part.start)?).ok()?];
+fn read(file: &OwnedFd, length: usize) -> Option<Bytes> {
+    let mut bytes = vec![0; length];
     let mut read = 0;
     while read < bytes.len() {
         let mut rest = [IoSliceMut::new(&mut bytes[read..])];
-        match preadv2(file.as_fd(), &mut rest, part.start + read as u64, ReadWriteFlags::NOWAIT) {
+        match preadv2(file.as_fd(), &mut rest, read as u64, ReadWriteFlags::NOWAIT) {
             Ok(0) | Err(_) => return None,
             Ok(more) => read += more,
         }
@@ -69,8 +62,8 @@ fn read_at(file: &OwnedFd, part: Range<u64>) -> Option<Bytes> {
 mod tests {
     use super::*;
 
-    /// What was just written is in memory on any file system that can tell, whole and in parts; and nothing is ever
-    /// made up: a missing file, a part beyond the end, a name that leads out of the directory.
+    /// What was just written is in memory on any file system that can tell; and nothing is ever made up: a missing file, a name
+    /// that leads out of the directory.
     #[test]
     fn what_is_read_is_what_was_written_or_nothing() {
         let directory = tempfile::tempdir().unwrap();
@@ -79,12 +72,7 @@ mod tests {
         let written: Vec<u8> = (0..=255).cycle().take(10_000).collect();
         std::fs::write(directory.path().join("store/object"), &written).unwrap();
         let resident = Resident::new(&directory.path().join("store"));
-        for found in [resident.read("object"), resident.read_part("object", 0..10_000)] {
-            assert!(found.is_none_or(|bytes| bytes == written));
-        }
-        let part = resident.read_part("object", 300..812);
-        assert!(part.is_none_or(|bytes| bytes == written[300..812]));
-        assert_eq!(resident.read_part("object", 9_999..10_001), None);
+        assert!(resident.read("object").is_none_or(|bytes| bytes == written));
         assert_eq!(resident.read("absent"), None);
         assert_eq!(resident.read("../outside"), None);
         assert_eq!(Resident::new(Path::new("/nowhere/at/all")).read("object"), None);

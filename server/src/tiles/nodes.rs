@@ -2,10 +2,12 @@
 //!
 //! A proof needs some twenty nodes. Those of upper levels lie in few tiles, which stay here whole. Of each tile of leaf
 //! hashes, of which a large log has thousands, only the upper half stays: the 16 hashes of 16 leaves each and the nodes
-//! above them, a sixteenth of its size. The nodes below those are computed from 16 leaf hashes when they are asked for.
+//! above them, a sixteenth of its size. The nodes below those are computed from 16 leaf hashes when they are asked for. Some tiles
+//! stay as they are stored too: taking them from the kernel again costs more than all else about an answer.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
 use counterfoil_merkle::{
     Hash, NodeId,
     tile::{TILE_LEVELS, TileId, TileTree},
@@ -22,6 +24,9 @@ const UPPERS_MAX: usize = 65_536;
 
 /// As many tiles above the leaves' are remembered, 16 KB each: those of 66 million receipts.
 const TILES_MAX: usize = 1_024;
+
+/// As many tiles are remembered as they are stored, 8 KB each: all those of 4 million receipts, and two in five of ten million.
+const WHOLE_MAX: usize = 16_384;
 
 /// Where the hash of a node is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,13 +65,14 @@ fn upper_of(tile: &TileTree) -> TileTree {
 
 /// Tiles and upper halves that were read before.
 pub(super) struct Nodes {
-    uppers: Slots,
-    tiles: Slots,
+    uppers: Slots<Arc<TileTree>>,
+    tiles: Slots<Arc<TileTree>>,
+    whole: Slots<Bytes>,
 }
 
 impl Default for Nodes {
     fn default() -> Self {
-        Self { uppers: Slots::new(UPPERS_MAX), tiles: Slots::new(TILES_MAX) }
+        Self { uppers: Slots::new(UPPERS_MAX), tiles: Slots::new(TILES_MAX), whole: Slots::new(WHOLE_MAX) }
     }
 }
 
@@ -83,39 +89,48 @@ impl Nodes {
     /// Remembers a full tile, as far as it is worth it; returns what was kept of it.
     pub(super) fn remember(&self, id: TileId, tile: TileTree) -> Held {
         match id.level {
-            0 => Held::Half(self.uppers.put(id, upper_of(&tile))),
-            _ => Held::Whole(self.tiles.put(id, tile)),
+            0 => Held::Half(self.uppers.put(id, Arc::new(upper_of(&tile)))),
+            _ => Held::Whole(self.tiles.put(id, Arc::new(tile))),
         }
+    }
+
+    /// A full tile as it is stored, if it was kept.
+    pub(super) fn whole(&self, id: TileId) -> Option<Bytes> {
+        self.whole.find(id)
+    }
+
+    /// Keeps a full tile as it is stored.
+    pub(super) fn keep(&self, id: TileId, bytes: Bytes) -> Bytes {
+        self.whole.put(id, bytes)
     }
 }
 
 /// A table in which each tile has one slot, which it shares with others: the last one stays.
-struct Slots(Box<[Slot]>);
+struct Slots<T>(Box<[Slot<T>]>);
 
 /// What was put there last.
-type Slot = Mutex<Option<(TileId, Arc<TileTree>)>>;
+type Slot<T> = Mutex<Option<(TileId, T)>>;
 
-impl Slots {
+impl<T: Clone> Slots<T> {
     fn new(length: usize) -> Self {
         Self((0..length).map(|_| Mutex::default()).collect())
     }
 
-    fn slot(&self, id: TileId) -> &Slot {
+    fn slot(&self, id: TileId) -> &Slot<T> {
         // The few tiles of higher levels lie far from the first ones of lower levels.
         let level_start = usize::from(id.level) * (self.0.len() / usize::from(TILE_LEVELS));
         let index = usize::try_from(id.index % self.0.len() as u64).expect("below a length");
         &self.0[(index + level_start) % self.0.len()]
     }
 
-    fn find(&self, id: TileId) -> Option<Arc<TileTree>> {
+    fn find(&self, id: TileId) -> Option<T> {
         let held = self.slot(id).lock().unwrap_or_else(PoisonError::into_inner);
-        held.as_ref().filter(|(held, _)| *held == id).map(|(_, tile)| Arc::clone(tile))
+        held.as_ref().filter(|(held, _)| *held == id).map(|(_, kept)| kept.clone())
     }
 
-    fn put(&self, id: TileId, tile: TileTree) -> Arc<TileTree> {
-        let tile = Arc::new(tile);
-        *self.slot(id).lock().unwrap_or_else(PoisonError::into_inner) = Some((id, Arc::clone(&tile)));
-        tile
+    fn put(&self, id: TileId, kept: T) -> T {
+        *self.slot(id).lock().unwrap_or_else(PoisonError::into_inner) = Some((id, kept.clone()));
+        kept
     }
 }
 
@@ -191,7 +206,7 @@ mod tests {
         for level in 0..3 {
             for index in 0..40 {
                 if let Some(held) = slots.find(TileId { level, index }) {
-                    assert_eq!(*held, tile(level * 40 + u8::try_from(index).unwrap()));
+                    assert_eq!(held, tile(level * 40 + u8::try_from(index).unwrap()));
                     found += 1;
                 }
             }
