@@ -25,8 +25,8 @@ const UPPERS_MAX: usize = 65_536;
 /// As many tiles above the leaves' are remembered, 16 KB each: those of 66 million receipts.
 const TILES_MAX: usize = 1_024;
 
-/// As many tiles are remembered as they are stored, 8 KB each: all those of 4 million receipts, and two in five of ten million.
-const WHOLE_MAX: usize = 16_384;
+/// As many tiles are remembered as they are stored, 8 KB each: all those of 2 million receipts, and one in five of ten million.
+const WHOLE_MAX: usize = 8_192;
 
 /// Where the hash of a node is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
