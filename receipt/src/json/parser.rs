@@ -7,9 +7,6 @@ use super::{Data, JsonError, JsonReason, Member, Value, plain};
 /// Objects with more members than this are checked for duplicate names by sorting.
 const LINEAR_MEMBERS_MAX: usize = 16;
 
-/// As many members most objects have at most, of those that are read often.
-const MEMBERS_USUAL: usize = 12;
-
 pub(super) fn parse(bytes: &[u8], depth_max: usize) -> Result<Value<'_>, JsonError> {
     let text = std::str::from_utf8(bytes)
         .map_err(|error| JsonError { offset: error.valid_up_to(), reason: JsonReason::Utf8 })?;
@@ -54,7 +51,6 @@ impl<'a> Parser<'a> {
         if self.took(b'}') {
             return Ok(Data::Object(members));
         }
-        members.reserve(MEMBERS_USUAL);
         loop {
             self.space();
             let offset = self.at;

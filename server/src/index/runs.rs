@@ -100,7 +100,10 @@ impl Runs {
     /// as long as it is open.
     pub fn reopen(self) -> Result<Self, RunsError> {
         let path = self.path.clone();
-        drop(self);
+        guarded(|| {
+            drop(self);
+            Ok(())
+        })?;
         // A thread of sled's may hold the file for a moment longer.
         let released = File::open(path.join(SLED_FILE)).and_then(|file| file.lock());
         released.map_err(|source| RunsError::Release { path: path.clone(), source })?;
