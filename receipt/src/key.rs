@@ -5,7 +5,10 @@
 use std::{fmt, str::FromStr, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use counterfoil_merkle::{ed25519, key::SignerError};
+use counterfoil_merkle::{
+    ed25519::{self, PreparedKey},
+    key::SignerError,
+};
 use ed25519_dalek::{
     Signer as _,
     pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, spki::der::pem::LineEnding},
@@ -38,6 +41,7 @@ struct Inner {
 
 enum Point {
     Ed25519(ed25519_dalek::VerifyingKey),
+    Prepared(PreparedKey),
     P256(p256::ecdsa::VerifyingKey),
 }
 
@@ -59,7 +63,7 @@ impl PublicKey {
     /// The algorithm.
     pub fn algorithm(&self) -> Algorithm {
         match self.0.point {
-            Point::Ed25519(_) => Algorithm::Ed25519,
+            Point::Ed25519(_) | Point::Prepared(_) => Algorithm::Ed25519,
             Point::P256(_) => Algorithm::P256,
         }
     }
@@ -71,14 +75,9 @@ impl PublicKey {
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), KeyError> {
         match &self.0.point {
             Point::Ed25519(key) => {
-                let signature =
-                    ed25519_dalek::Signature::from_slice(signature).map_err(|_| KeyError::SignatureForm)?;
-                if ed25519::verify_strict(key, message, &signature) {
-                    Ok(())
-                } else {
-                    Err(KeyError::Signature)
-                }
+                holds(ed25519::verify_strict(key, message, &ed25519_signature(signature)?))
             }
+            Point::Prepared(key) => holds(key.verify_strict(message, &ed25519_signature(signature)?)),
             Point::P256(key) => {
                 use p256::ecdsa::signature::Verifier as _;
                 let parsed =
@@ -91,6 +90,16 @@ impl PublicKey {
         }
     }
 
+    /// The same key, which now takes two thirds of the time to check a signature: worth its 130 KB and 0.2 ms for a key of which
+    /// many are to come. A P-256 key stays as it is.
+    #[must_use]
+    pub fn prepared(&self) -> Self {
+        match &self.0.point {
+            Point::Ed25519(key) => Self::new(Point::Prepared(PreparedKey::new(*key))),
+            Point::Prepared(_) | Point::P256(_) => self.clone(),
+        }
+    }
+
     /// The key of the 32 bytes of an Ed25519 point. Refused is what [`PublicKey::from_str`] refuses.
     pub fn from_ed25519(raw: &[u8; 32]) -> Result<Self, KeyError> {
         ed25519_point(raw).map(Self::new)
@@ -99,10 +108,19 @@ impl PublicKey {
     fn new(point: Point) -> Self {
         let der = match &point {
             Point::Ed25519(key) => [&ED25519_PREFIX[..], key.as_bytes()].concat(),
+            Point::Prepared(key) => [&ED25519_PREFIX[..], key.key().as_bytes()].concat(),
             Point::P256(key) => [&P256_PREFIX[..], key.to_sec1_point(false).as_bytes()].concat(),
         };
         Self(Arc::new(Inner { text: BASE64.encode(der), point }))
     }
+}
+
+fn ed25519_signature(bytes: &[u8]) -> Result<ed25519_dalek::Signature, KeyError> {
+    ed25519_dalek::Signature::from_slice(bytes).map_err(|_| KeyError::SignatureForm)
+}
+
+fn holds(verifies: bool) -> Result<(), KeyError> {
+    if verifies { Ok(()) } else { Err(KeyError::Signature) }
 }
 
 fn ed25519_point(raw: &[u8; 32]) -> Result<Point, KeyError> {
@@ -449,25 +467,30 @@ mod tests {
     }
 
     proptest! {
-        /// What one key signed, it verifies; one changed bit of message or signature, or another key, does not.
+        /// What one key signed, it verifies, prepared or not; one changed bit of message or signature, or another key, does not.
         #[test]
         fn signatures_bind(message in proptest::collection::vec(any::<u8>(), 1..64), flip in any::<prop::sample::Index>()) {
             let [a, b] = keys();
             for (key, other) in [(&a, &b), (&b, &a)] {
                 let signature = key.sign(&message);
                 prop_assert!(signature.len() <= SIGNATURE_BYTES_MAX);
-                prop_assert_eq!(key.public().verify(&message, &signature), Ok(()));
+                let prepared = key.public().prepared();
+                prop_assert_eq!(&prepared, key.public());
+                prop_assert_eq!(prepared.algorithm(), key.public().algorithm());
                 prop_assert!(other.public().verify(&message, &signature).is_err());
+                prop_assert!(other.public().prepared().verify(&message, &signature).is_err());
 
-                let mut changed = message.clone();
-                let bit = flip.index(message.len() * 8);
-                changed[bit / 8] ^= 1 << (bit % 8);
-                prop_assert_eq!(key.public().verify(&changed, &signature), Err(KeyError::Signature));
-
-                let mut changed = signature.clone();
-                let bit = flip.index(signature.len() * 8);
-                changed[bit / 8] ^= 1 << (bit % 8);
-                prop_assert!(key.public().verify(&message, &changed).is_err());
+                let (mut message_changed, mut signature_changed) = (message.clone(), signature.clone());
+                for bytes in [&mut message_changed, &mut signature_changed] {
+                    let bit = flip.index(bytes.len() * 8);
+                    bytes[bit / 8] ^= 1 << (bit % 8);
+                }
+                for public in [key.public(), &prepared] {
+                    prop_assert_eq!(public.verify(&message, &signature), Ok(()));
+                    prop_assert_eq!(public.verify(&message_changed, &signature), Err(KeyError::Signature));
+                    prop_assert!(public.verify(&message, &signature_changed).is_err());
+                    prop_assert!(public.verify(&message, &signature[1..]).is_err());
+                }
             }
         }
     }
