@@ -1,7 +1,7 @@
 //! The ceiling: what a machine can do if a log did nothing but parse envelopes, check signatures and answer.
 //!
-//! Bare handlers, as axum serves them, which answer fixed bytes of the size and form that a log of some size answers. A load on them
-//! says how much of the machine a log can use at most. Nothing is kept, nothing is proven, and nothing that the log does better than
+//! Bare handlers, as axum serves them, which answer fixed bytes of the size and form that a log of some size answers, heads included.
+//! A load on them says how much of the machine a log can use at most. Nothing is kept, nothing is proven, and nothing that the log does better than
 //! the libraries do is used: envelopes are parsed by `serde_json` and checked by `ed25519-dalek`, strictly.
 
 use std::{
@@ -15,7 +15,7 @@ use axum::{
     Router,
     body::Bytes,
     extract::State,
-    http::{StatusCode, header},
+    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
     routing::{get, post},
     serve::ListenerExt as _,
@@ -32,10 +32,17 @@ use counterfoil_merkle::{
 use counterfoil_receipt::{Timestamp, envelope::pae};
 use ed25519_dalek::{Signature, VerifyingKey, pkcs8::DecodePublicKey as _};
 use serde::Deserialize;
-use serde_json::json;
 use tokio::{net::TcpListener, signal::ctrl_c};
 
-use crate::{config::Limits, http::submit::NDJSON};
+use crate::{
+    config::Limits,
+    http::{
+        front::HARDENING,
+        read::{BYTES, IMMUTABLE, JSON, NO_STORE, TEXT},
+        request_id::X_REQUEST_ID,
+        submit::NDJSON,
+    },
+};
 
 /// What receipts for the ceiling are meant for.
 const ORIGIN: &str = "ceiling.invalid/1";
@@ -109,14 +116,28 @@ fn router(fixed: Arc<Fixed>) -> Router {
     Router::new()
         .route("/v1/receipts", post(one))
         .route("/v1/receipts/batch", post(batch))
-        .route("/v1/proofs/inclusion", get(|fixed: State<Arc<Fixed>>| json_answer(fixed.proof.clone())))
-        .route("/tile/{*path}", get(|fixed: State<Arc<Fixed>>| async move { fixed.tile.clone() }))
-        .route("/checkpoint", get(|fixed: State<Arc<Fixed>>| async move { fixed.checkpoint.clone() }))
+        .route("/v1/proofs/inclusion", get(async |fixed: State<Arc<Fixed>>| json(fixed.proof.clone())))
+        .route(
+            "/tile/{*path}",
+            get(async |fixed: State<Arc<Fixed>>| answer(BYTES, IMMUTABLE, fixed.tile.clone())),
+        )
+        .route(
+            "/checkpoint",
+            get(async |fixed: State<Arc<Fixed>>| answer(TEXT, NO_STORE, fixed.checkpoint.clone())),
+        )
         .with_state(fixed)
 }
 
-async fn json_answer(body: Bytes) -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+/// An answer with every header that the log's have.
+fn answer(kind: HeaderValue, cache: HeaderValue, body: Bytes) -> Response {
+    let [nosniff, policy, referrer] = HARDENING.map(|(name, value)| (name, HeaderValue::from_static(value)));
+    let id = (X_REQUEST_ID, HeaderValue::from_static("0123456789abcdef"));
+    let heads = [(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, cache), id, nosniff, policy, referrer];
+    (heads, body).into_response()
+}
+
+fn json(body: Bytes) -> Response {
+    answer(JSON, NO_STORE, body)
 }
 
 async fn one(State(fixed): State<Arc<Fixed>>, body: Bytes) -> Response {
@@ -124,7 +145,7 @@ async fn one(State(fixed): State<Arc<Fixed>>, body: Bytes) -> Response {
         return StatusCode::BAD_REQUEST.into_response();
     }
     let line = fixed.appended.slice(..fixed.appended.len() - 1);
-    (StatusCode::CREATED, json_answer(line).await).into_response()
+    (StatusCode::CREATED, json(line)).into_response()
 }
 
 async fn batch(State(fixed): State<Arc<Fixed>>, body: Bytes) -> Response {
@@ -138,7 +159,7 @@ async fn batch(State(fixed): State<Arc<Fixed>>, body: Bytes) -> Response {
     if answered > fixed.batch.len() {
         return StatusCode::PAYLOAD_TOO_LARGE.into_response();
     }
-    ([(header::CONTENT_TYPE, NDJSON)], fixed.batch.slice(..answered)).into_response()
+    answer(HeaderValue::from_static(NDJSON), NO_STORE, fixed.batch.slice(..answered))
 }
 
 impl Fixed {
@@ -161,7 +182,7 @@ impl Fixed {
             new.index()
         );
         let hashes: Vec<_> = proof.hashes().iter().map(|hash| hash.to_base64()).collect();
-        let proof = json!({
+        let proof = serde_json::json!({
             "index": proof.index().get(), "leaf": leaf.to_string(), "size": size.get(), "root": leaf.to_string(), "hashes": hashes,
         });
         let tile = leaf.as_bytes().repeat(usize::try_from(TILE_WIDTH).expect("256"));

@@ -13,7 +13,7 @@ mod overdue;
 mod parameter;
 mod prefer;
 pub mod read;
-mod request_id;
+pub(crate) mod request_id;
 mod room;
 mod search;
 pub mod serve;

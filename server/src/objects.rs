@@ -25,6 +25,7 @@ use std::{
     collections::BTreeSet,
     fs::{self, File, TryLockError},
     io,
+    ops::Range,
     path::{Path as FsPath, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -300,6 +301,11 @@ impl Objects {
         };
         self.end(Step::Get { name }, name)?;
         Ok(found)
+    }
+
+    /// A part of an object, if it can be had without waiting. `None` says nothing of the object.
+    pub fn peek(&self, name: &str, part: Range<usize>) -> Option<Bytes> {
+        self.resident.as_ref()?.read_part(name, part)
     }
 
     async fn wait_for(&self, name: &str) -> Result<Option<Bytes>, StoreError> {

@@ -14,11 +14,11 @@ use counterfoil_merkle::{
     bundle::{BundleError, empty_items, format_bundle, parse_bundle},
     frontier::FullTile,
     growth::Growth,
-    tile::{TILE_LEVELS, TILE_WIDTH, TileError, TileId, TileKind, TilePath, TileTree},
+    tile::{TILE_BYTES, TILE_LEVELS, TILE_WIDTH, TileError, TileId, TileKind, TilePath, TileTree},
     tree::{Subtree, TreeError},
 };
 
-use nodes::{BLOCK_LEAVES, Held, Nodes, Place};
+use nodes::{BLOCK_BYTES, BLOCK_LEAVES, Held, Nodes, Place};
 
 use crate::{
     commit::Item,
@@ -93,8 +93,6 @@ impl Edge {
         Some(bytes.into())
     }
 }
-
-const HASH_BYTES: u64 = Hash::BYTES as u64;
 
 /// Full tiles and bundles: durable ones in the store, younger ones in memory until they are.
 pub struct Tiles {
@@ -174,7 +172,7 @@ impl Tiles {
     async fn held(&self, place: Place) -> Result<Held, ReadError> {
         let id = place.tile();
         if let Place::Block(_, block) = place {
-            return Ok(Held::Half(Arc::new(self.block(id, block).await?)));
+            return self.block(id, block).await;
         }
         match self.nodes.find(place) {
             Some(held) => Ok(held),
@@ -183,15 +181,24 @@ impl Tiles {
     }
 
     /// A block of leaves.
-    async fn block(&self, id: TileId, block: u64) -> Result<TileTree, ReadError> {
+    async fn block(&self, id: TileId, block: u64) -> Result<Held, ReadError> {
         let path = TilePath::full(TileKind::Hashes(id.level), id.index);
+        let start = usize::try_from(block % BLOCK_LEAVES).expect("below 16") * BLOCK_BYTES;
+        let part = start..start + BLOCK_BYTES;
+        let peeked = match self.nodes.whole(id) {
+            Some(whole) => Some(whole.slice(part.clone())),
+            // The whole tile is read where it can be kept; no other is driven out for one block of it.
+            None if self.nodes.has_room_for(id) => None,
+            None => self.objects.peek(&path.to_string(), part.clone()),
+        };
+        if let Some(leaves) = peeked {
+            return Ok(Held::Block(leaves));
+        }
         let whole = self.hash_tile(id).await?;
-        let start = block * BLOCK_LEAVES % TILE_WIDTH * HASH_BYTES;
-        let [start, end] =
-            [start, start + BLOCK_LEAVES * HASH_BYTES].map(|at| usize::try_from(at).expect("below 8 KB"));
-        let leaves = whole.get(start..end);
-        let leaves = leaves.ok_or(ReadError::Tile { path, error: TileError::Length { got: whole.len() } })?;
-        TileTree::from_bytes(leaves).map_err(|error| ReadError::Tile { path, error })
+        if whole.len() < part.end {
+            return Err(ReadError::Tile { path, error: TileError::Length { got: whole.len() } });
+        }
+        Ok(Held::Block(whole.slice(part)))
     }
 
     /// A full hash tile as it is stored, from memory if it was read lately.
@@ -199,10 +206,13 @@ impl Tiles {
         if let Some(bytes) = self.nodes.whole(id) {
             return Ok(bytes);
         }
-        let bytes = self.full(TileKind::Hashes(id.level), id.index).await?;
+        let path = TilePath::full(TileKind::Hashes(id.level), id.index);
+        let bytes = match self.objects.peek(&path.to_string(), 0..TILE_BYTES) {
+            Some(bytes) => bytes,
+            None => self.full(path.kind, path.index).await?,
+        };
         // What is damaged is not worth keeping.
-        let is_whole = bytes.len() as u64 == TILE_WIDTH * HASH_BYTES;
-        Ok(if is_whole { self.nodes.keep(id, bytes) } else { bytes })
+        Ok(if bytes.len() == TILE_BYTES { self.nodes.keep(id, bytes) } else { bytes })
     }
 
     /// A full hash tile, parsed.

@@ -22,7 +22,7 @@ use super::{
 };
 
 /// For browsers: nothing here is a page, whatever it looks like, and nobody is told who led there.
-const HARDENING: [(HeaderName, &str); 3] = [
+pub(crate) const HARDENING: [(HeaderName, &str); 3] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'; sandbox"),
     (header::REFERRER_POLICY, "no-referrer"),

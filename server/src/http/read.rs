@@ -30,11 +30,11 @@ use super::{
 };
 use crate::{publish::View, tiles::ReadError};
 
-const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
-const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
-const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=604800, immutable");
-pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
-pub(super) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+pub(crate) const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+pub(crate) const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
+pub(crate) const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=604800, immutable");
+pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
+pub(crate) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// How many hex digits of an id find it.
 const ID_DIGITS_MIN: usize = 32;

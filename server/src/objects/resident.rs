@@ -7,6 +7,7 @@
 
 use std::{
     io::IoSliceMut,
+    ops::Range,
     os::fd::{AsFd as _, OwnedFd},
     path::Path,
 };
@@ -35,7 +36,12 @@ impl Resident {
     /// `None` says nothing of the file: it may be missing, on disk only, or on a file system that cannot tell.
     pub(super) fn read(&self, name: &str) -> Option<Bytes> {
         let file = self.open(name)?;
-        read(&file, usize::try_from(fstat(&file).ok()?.st_size).ok()?)
+        read(&file, 0..usize::try_from(fstat(&file).ok()?.st_size).ok()?)
+    }
+
+    /// As [`Resident::read`], of a part of a file.
+    pub(super) fn read_part(&self, name: &str, part: Range<usize>) -> Option<Bytes> {
+        read(&self.open(name)?, part)
     }
 
     fn open(&self, name: &str) -> Option<OwnedFd> {
@@ -45,12 +51,13 @@ impl Resident {
     }
 }
 
-fn read(file: &OwnedFd, length: usize) -> Option<Bytes> {
-    let mut bytes = vec![0; length];
+fn read(file: &OwnedFd, part: Range<usize>) -> Option<Bytes> {
+    let mut bytes = vec![0; part.len()];
     let mut read = 0;
     while read < bytes.len() {
         let mut rest = [IoSliceMut::new(&mut bytes[read..])];
-        match preadv2(file.as_fd(), &mut rest, read as u64, ReadWriteFlags::NOWAIT) {
+        let place = (part.start + read) as u64;
+        match preadv2(file.as_fd(), &mut rest, place, ReadWriteFlags::NOWAIT) {
             Ok(0) | Err(_) => return None,
             Ok(more) => read += more,
         }
@@ -73,6 +80,8 @@ mod tests {
         std::fs::write(directory.path().join("store/object"), &written).unwrap();
         let resident = Resident::new(&directory.path().join("store"));
         assert!(resident.read("object").is_none_or(|bytes| bytes == written));
+        assert!(resident.read_part("object", 40..9_000).is_none_or(|bytes| bytes == written[40..9_000]));
+        assert_eq!(resident.read_part("object", 9_000..10_001), None);
         assert_eq!(resident.read("absent"), None);
         assert_eq!(resident.read("../outside"), None);
         assert_eq!(Resident::new(Path::new("/nowhere/at/all")).read("object"), None);

@@ -5,7 +5,7 @@
 //! above them, a sixteenth of its size. The nodes below those are computed from 16 leaf hashes when they are asked for. Some tiles
 //! stay as they are stored too: taking them from the kernel again costs more than all else about an answer.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use counterfoil_merkle::{
@@ -19,14 +19,20 @@ const BLOCK_LEVEL: u8 = TILE_LEVELS / 2;
 /// Leaves of a block.
 pub(super) const BLOCK_LEAVES: u64 = 1 << BLOCK_LEVEL;
 
+/// Bytes of a block's leaf hashes.
+pub(super) const BLOCK_BYTES: usize = Hash::BYTES << BLOCK_LEVEL;
+
 /// As many upper halves are remembered, 1 KB each: those of 16 million receipts.
 const UPPERS_MAX: usize = 65_536;
 
 /// As many tiles above the leaves' are remembered, 16 KB each: those of 66 million receipts.
 const TILES_MAX: usize = 1_024;
 
-/// As many tiles are remembered as they are stored, 8 KB each: all those of 2 million receipts, and one in five of ten million.
-const WHOLE_MAX: usize = 8_192;
+/// As many tiles are remembered as they are stored, 8 KB each: all those of 3 million receipts, and three in ten of ten million.
+const WHOLE_MAX: usize = 12_288;
+
+/// A tile makes way once as many others in a row wanted its slot: to let go of one and keep another costs as much as reading it.
+const WHOLE_PATIENCE: u8 = 8;
 
 /// Where the hash of a node is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +78,11 @@ pub(super) struct Nodes {
 
 impl Default for Nodes {
     fn default() -> Self {
-        Self { uppers: Slots::new(UPPERS_MAX), tiles: Slots::new(TILES_MAX), whole: Slots::new(WHOLE_MAX) }
+        Self {
+            uppers: Slots::new(UPPERS_MAX, 1),
+            tiles: Slots::new(TILES_MAX, 1),
+            whole: Slots::new(WHOLE_MAX, WHOLE_PATIENCE),
+        }
     }
 }
 
@@ -80,7 +90,7 @@ impl Nodes {
     /// What holds the nodes of a place, if it was remembered. A block never is.
     pub(super) fn find(&self, place: Place) -> Option<Held> {
         match place {
-            Place::Upper(id) => self.uppers.find(id).map(Held::Half),
+            Place::Upper(id) => self.uppers.find(id).map(Held::Upper),
             Place::Tile(id) => self.tiles.find(id).map(Held::Whole),
             Place::Block(..) => None,
         }
@@ -89,7 +99,7 @@ impl Nodes {
     /// Remembers a full tile, as far as it is worth it; returns what was kept of it.
     pub(super) fn remember(&self, id: TileId, tile: TileTree) -> Held {
         match id.level {
-            0 => Held::Half(self.uppers.put(id, Arc::new(upper_of(&tile)))),
+            0 => Held::Upper(self.uppers.put(id, Arc::new(upper_of(&tile)))),
             _ => Held::Whole(self.tiles.put(id, Arc::new(tile))),
         }
     }
@@ -99,38 +109,64 @@ impl Nodes {
         self.whole.find(id)
     }
 
-    /// Keeps a full tile as it is stored.
+    /// Whether none is kept where this one would be.
+    pub(super) fn has_room_for(&self, id: TileId) -> bool {
+        self.whole.is_free(id)
+    }
+
+    /// Keeps a full tile as it is stored, if its slot is free or it is its turn.
     pub(super) fn keep(&self, id: TileId, bytes: Bytes) -> Bytes {
         self.whole.put(id, bytes)
     }
 }
 
-/// A table in which each tile has one slot, which it shares with others: the last one stays.
-struct Slots<T>(Box<[Slot<T>]>);
+/// A table in which each tile has one slot, which it shares with others: it is the last one's, or stays with one while that is
+/// asked for again and again.
+struct Slots<T> {
+    slots: Box<[Mutex<Slot<T>>]>,
+    /// How many others in a row have to be put there before the last of them takes a slot over.
+    patience: u8,
+}
 
-/// What was put there last.
-type Slot<T> = Mutex<Option<(TileId, T)>>;
+struct Slot<T> {
+    kept: Option<(TileId, T)>,
+    /// How many others wanted it since it was asked for.
+    others: u8,
+}
 
 impl<T: Clone> Slots<T> {
-    fn new(length: usize) -> Self {
-        Self((0..length).map(|_| Mutex::default()).collect())
+    fn new(length: usize, patience: u8) -> Self {
+        let slot = || Mutex::new(Slot { kept: None, others: 0 });
+        Self { slots: (0..length).map(|_| slot()).collect(), patience }
     }
 
-    fn slot(&self, id: TileId) -> &Slot<T> {
+    fn slot(&self, id: TileId) -> MutexGuard<'_, Slot<T>> {
+        let length = self.slots.len();
         // The few tiles of higher levels lie far from the first ones of lower levels.
-        let level_start = usize::from(id.level) * (self.0.len() / usize::from(TILE_LEVELS));
-        let index = usize::try_from(id.index % self.0.len() as u64).expect("below a length");
-        &self.0[(index + level_start) % self.0.len()]
+        let level_start = usize::from(id.level) * (length / usize::from(TILE_LEVELS));
+        let index = usize::try_from(id.index % length as u64).expect("below a length");
+        self.slots[(index + level_start) % length].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn find(&self, id: TileId) -> Option<T> {
-        let held = self.slot(id).lock().unwrap_or_else(PoisonError::into_inner);
-        held.as_ref().filter(|(held, _)| *held == id).map(|(_, kept)| kept.clone())
+        let mut slot = self.slot(id);
+        let kept = slot.kept.as_ref().filter(|(held, _)| *held == id).map(|(_, kept)| kept.clone())?;
+        slot.others = 0;
+        Some(kept)
     }
 
-    fn put(&self, id: TileId, kept: T) -> T {
-        *self.slot(id).lock().unwrap_or_else(PoisonError::into_inner) = Some((id, kept.clone()));
-        kept
+    fn is_free(&self, id: TileId) -> bool {
+        self.slot(id).kept.is_none()
+    }
+
+    /// What was given, whether it is kept or not.
+    fn put(&self, id: TileId, given: T) -> T {
+        let mut slot = self.slot(id);
+        slot.others = slot.others.saturating_add(1);
+        if slot.kept.is_none() || slot.others >= self.patience {
+            *slot = Slot { kept: Some((id, given.clone())), others: 0 };
+        }
+        given
     }
 }
 
@@ -139,20 +175,35 @@ impl<T: Clone> Slots<T> {
 pub(super) enum Held {
     /// The whole tile.
     Whole(Arc<TileTree>),
-    /// Half the levels of a tile of leaf hashes: its upper half, or one block.
-    Half(Arc<TileTree>),
+    /// The upper half of a tile of leaf hashes.
+    Upper(Arc<TileTree>),
+    /// The leaf hashes of a block, as they are stored.
+    Block(Bytes),
 }
 
 impl Held {
     /// The hash of a node of that place.
     pub(super) fn find(&self, node: NodeId) -> Option<Hash> {
+        let level = node.level % BLOCK_LEVEL;
+        let index = u16::try_from(node.index % (BLOCK_LEAVES >> level)).expect("at most 16");
         match self {
             Self::Whole(tile) => tile.tree_node(node),
-            Self::Half(tree) => {
-                let level = node.level % BLOCK_LEVEL;
-                let index = u16::try_from(node.index % (BLOCK_LEAVES >> level)).expect("at most 16");
-                tree.node(level, index)
+            Self::Upper(tree) => tree.node(level, index),
+            Self::Block(leaves) => {
+                let (first, count) = (usize::from(index) << level, 1 << level);
+                leaves.as_chunks().0.get(first..first + count).map(root)
             }
+        }
+    }
+}
+
+/// The node above so many leaves, a power of two.
+fn root(leaves: &[[u8; Hash::BYTES]]) -> Hash {
+    match leaves {
+        [leaf] => Hash::new(*leaf),
+        _ => {
+            let (left, right) = leaves.split_at(leaves.len() / 2);
+            Hash::node(root(left), root(right))
         }
     }
 }
@@ -172,21 +223,22 @@ mod tests {
             for within in 0..256_u64 >> level {
                 let node = NodeId { level, index: (start >> level) + within };
                 let place = Place::of(node);
-                let half = match place {
+                let held = match place {
                     Place::Upper(of) => {
                         assert_eq!(of, id);
-                        upper.clone()
+                        Held::Upper(Arc::new(upper.clone()))
                     }
                     Place::Block(of, number) => {
                         assert_eq!(of, id);
                         let leaves = (number * BLOCK_LEAVES - start..).take(16);
-                        TileTree::from_hashes(
-                            leaves.map(|leaf| tile.hash(u16::try_from(leaf).unwrap()).unwrap()),
-                        )
+                        let hash = |leaf| tile.hash(u16::try_from(leaf).unwrap()).unwrap();
+                        let bytes: Vec<u8> = leaves.flat_map(|leaf| *hash(leaf).as_bytes()).collect();
+                        assert_eq!(bytes.len(), BLOCK_BYTES);
+                        Held::Block(bytes.into())
                     }
                     Place::Tile(_) => panic!("a node below level 8 is in a tile of leaves"),
                 };
-                let found = Held::Half(Arc::new(half)).find(node);
+                let found = held.find(node);
                 assert_eq!(found, tile.tree_node(node), "level {level}, {within}");
             }
         }
@@ -195,7 +247,7 @@ mod tests {
     /// A slot never gives out another tile than the one asked for.
     #[test]
     fn tiles_that_share_a_slot_are_not_mistaken() {
-        let slots = Slots::new(16);
+        let slots = Slots::new(16, 1);
         let tile = |seed: u8| TileTree::from_hashes([Hash::leaf(&[seed])]);
         for level in 0..3 {
             for index in 0..40 {
@@ -212,5 +264,23 @@ mod tests {
             }
         }
         assert_eq!(found, 16, "the last of each slot");
+    }
+
+    /// What is asked for stays, what is not makes way after a while, and a free slot is taken at once.
+    #[test]
+    fn a_slot_is_patient() {
+        let slots = Slots::new(4, 3);
+        let id = |index| TileId { level: 0, index };
+        assert!(slots.is_free(id(0)));
+        slots.put(id(0), 0);
+        assert!(!slots.is_free(id(4)) && slots.is_free(id(1)));
+        for other in [4, 8, 4, 8] {
+            assert_eq!((slots.put(id(other), 9), slots.put(id(other), 9)), (9, 9));
+            assert_eq!((slots.find(id(0)), slots.find(id(other))), (Some(0), None));
+        }
+        for other in [4, 8, 12] {
+            slots.put(id(other), other);
+        }
+        assert_eq!((slots.find(id(0)), slots.find(id(8)), slots.find(id(12))), (None, None, Some(12)));
     }
 }
