@@ -1,26 +1,23 @@
 //! Where a record is, by its id or its leaf hash: tables in memory, made from the entries and never trusted alone.
 //!
-//! A slot holds the first 6 bytes of a digest and a position. What it finds is a candidate: the caller compares all
+//! A table holds the first 5 bytes of a digest and a position. What it finds is a candidate: the caller compares all
 //! 256 bits with the entry itself, so neither damage here nor a forged prefix can pass one record off as another.
 
 pub mod runs;
+mod table;
 
-use std::{
-    hash::{BuildHasher as _, RandomState},
-    thread,
-};
+use std::thread;
 
 use counterfoil_merkle::{Hash, LeafIndex, TreeSize};
 use counterfoil_receipt::{Id, Kind, admission::Ledger};
-use hashbrown::HashTable;
 
-use self::runs::{RUN_ENTRIES, Run};
+use self::{
+    runs::{RUN_ENTRIES, Run},
+    table::Table,
+};
 
-/// Of a digest in a run, and what a look-up has to give.
+/// Of a digest in a run.
 const PREFIX_BYTES: usize = 8;
-/// Of a digest in a table: among ten million of them, one look-up in thirty million meets a stranger.
-const SLOT_BYTES: usize = 6;
-const POSITION_BYTES: usize = 5;
 
 /// The tables of a log: ids and leaf hashes of all its entries, and which of them are clock or erasure records, or decide who
 /// may append.
@@ -68,11 +65,14 @@ impl Index {
         self.size += 1;
     }
 
-    /// Makes room for so many entries at once: a table that grows is there twice for a while.
+    /// Makes room for so many entries at once, which is cheaper than to grow again and again.
     pub fn reserve(&mut self, entries: u64) {
         let entries = usize::try_from(entries).unwrap_or(usize::MAX);
-        self.ids.reserve(entries);
-        self.leaves.reserve(entries);
+        let (ids, leaves) = (&mut self.ids, &mut self.leaves);
+        thread::scope(|scope| {
+            scope.spawn(|| ids.reserve(entries));
+            leaves.reserve(entries);
+        });
     }
 
     /// Adds 65,536 entries at once, from a stored run; both tables at the same time.
@@ -129,7 +129,7 @@ impl Index {
     /// Positions of entries whose ids may begin with these bytes. Nearly always none or one.
     ///
     /// # Panics
-    /// If fewer than 8 bytes are given.
+    /// If fewer than 5 bytes are given.
     pub fn ids(&self, id: &[u8]) -> Vec<LeafIndex> {
         self.ids.candidates(id)
     }
@@ -140,70 +140,8 @@ impl Index {
     }
 }
 
-/// One table: 11 bytes an entry, and the slack of a hash table.
-#[derive(Default)]
-struct Table {
-    slots: HashTable<Slot>,
-    /// Keyed anew in each process, so that nobody can choose digests that all fall into one place.
-    hasher: RandomState,
-}
-
-#[derive(Clone, Copy)]
-struct Slot {
-    prefix: [u8; SLOT_BYTES],
-    position: [u8; POSITION_BYTES],
-}
-
-impl Table {
-    fn reserve(&mut self, entries: usize) {
-        let hasher = &self.hasher;
-        self.slots.reserve(entries, |slot| hasher.hash_one(slot.prefix));
-    }
-
-    fn insert(&mut self, digest: &[u8], index: u64) {
-        let slot = Slot { prefix: prefix(digest), position: position(index) };
-        let hasher = &self.hasher;
-        self.slots.insert_unique(hasher.hash_one(slot.prefix), slot, |slot| hasher.hash_one(slot.prefix));
-    }
-
-    /// Inserts digests of consecutive entries in the order of their places in memory: one after the other, each would wait for two
-    /// lines of memory that nobody has touched for long.
-    fn insert_all(&mut self, digests: &[[u8; PREFIX_BYTES]], first: u64) {
-        let hasher = &self.hasher;
-        self.slots.reserve(digests.len(), |slot| hasher.hash_one(slot.prefix));
-        let last_place = self.slots.num_buckets() as u64 - 1;
-        let slot = |(digest, index): (&[u8; PREFIX_BYTES], u64)| {
-            let slot = Slot { prefix: prefix(digest), position: position(index) };
-            (hasher.hash_one(slot.prefix), slot)
-        };
-        let mut slots: Vec<_> = digests.iter().zip(first..).map(slot).collect();
-        slots.sort_unstable_by_key(|(hash, _)| hash & last_place);
-        for (hash, slot) in slots {
-            self.slots.insert_unique(hash, slot, |slot| hasher.hash_one(slot.prefix));
-        }
-    }
-
-    fn candidates(&self, digest: &[u8]) -> Vec<LeafIndex> {
-        let prefix = prefix(digest);
-        self.slots
-            .iter_hash(self.hasher.hash_one(prefix))
-            .filter(|slot| slot.prefix == prefix)
-            .map(|slot| LeafIndex::new(number(slot.position)).expect("a position is below 2^40"))
-            .collect()
-    }
-}
-
-fn prefix<const N: usize>(digest: &[u8]) -> [u8; N] {
-    *digest.first_chunk().expect("a digest is looked up by at least 8 bytes")
-}
-
-fn position(index: u64) -> [u8; POSITION_BYTES] {
-    let [.., a, b, c, d, e] = index.to_be_bytes();
-    [a, b, c, d, e]
-}
-
-fn number([a, b, c, d, e]: [u8; POSITION_BYTES]) -> u64 {
-    u64::from_be_bytes([0, 0, 0, a, b, c, d, e])
+fn prefix(digest: &[u8]) -> [u8; PREFIX_BYTES] {
+    *digest.first_chunk().expect("a digest has more than 8 bytes")
 }
 
 #[cfg(test)]
@@ -271,6 +209,5 @@ mod tests {
             assert_eq!(numbers(index.leaves(Hash::leaf(id.as_bytes()))), [position as u64]);
         }
         assert!(index.ids(Id::of_statement(b"another").as_bytes()).is_empty());
-        assert_eq!(number(position((1 << 40) - 1)), (1 << 40) - 1);
     }
 }
