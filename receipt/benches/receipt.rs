@@ -70,6 +70,10 @@ fn envelopes(criterion: &mut Criterion, name: &str, key: &SigningKey) {
     group.bench_function("signature_check", |b| {
         b.iter(|| key.public().verify(black_box(&message), signed.envelope().signature()).unwrap());
     });
+    let prepared = key.public().prepared();
+    group.bench_function("signature_check_prepared_key", |b| {
+        b.iter(|| prepared.verify(black_box(&message), signed.envelope().signature()).unwrap());
+    });
     group.bench_function("envelope_check", |b| {
         b.iter_batched(read, |envelope| envelope.verify().unwrap(), criterion::BatchSize::SmallInput)
     });

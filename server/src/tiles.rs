@@ -5,6 +5,7 @@ mod nodes;
 
 use std::{
     collections::BTreeMap,
+    ops::Range,
     sync::{Arc, PoisonError, RwLock},
 };
 
@@ -189,7 +190,7 @@ impl Tiles {
             Some(whole) => Some(whole.slice(part.clone())),
             // The whole tile is read where it can be kept; no other is driven out for one block of it.
             None if self.nodes.has_room_for(id) => None,
-            None => self.objects.peek(&path.to_string(), part.clone()),
+            None => self.peek(path, part.clone()),
         };
         if let Some(leaves) = peeked {
             return Ok(Held::Block(leaves));
@@ -207,7 +208,7 @@ impl Tiles {
             return Ok(bytes);
         }
         let path = TilePath::full(TileKind::Hashes(id.level), id.index);
-        let bytes = match self.objects.peek(&path.to_string(), 0..TILE_BYTES) {
+        let bytes = match self.peek(path, 0..TILE_BYTES) {
             Some(bytes) => bytes,
             None => self.full(path.kind, path.index).await?,
         };
@@ -227,11 +228,23 @@ impl Tiles {
         }
     }
 
+    /// A part of a full tile or bundle, if it can be had without waiting.
+    fn peek(&self, path: TilePath, part: Range<usize>) -> Option<Bytes> {
+        match self.unsettled(path) {
+            Some(bytes) => bytes.get(part.clone()).is_some().then(|| bytes.slice(part)),
+            None => self.objects.peek(&path.to_string(), part),
+        }
+    }
+
+    /// A full tile or bundle that is not durable yet.
+    fn unsettled(&self, path: TilePath) -> Option<Bytes> {
+        self.unsettled.read().unwrap_or_else(PoisonError::into_inner).get(&path).cloned()
+    }
+
     /// A full tile or bundle.
     pub async fn full(&self, kind: TileKind, index: u64) -> Result<Bytes, ReadError> {
         let path = TilePath::full(kind, index);
-        let held = self.unsettled.read().unwrap_or_else(PoisonError::into_inner).get(&path).cloned();
-        match held {
+        match self.unsettled(path) {
             Some(bytes) => Ok(bytes),
             None => self.objects.fetch(&path.to_string()).await?.ok_or(ReadError::Missing { path }),
         }

@@ -122,11 +122,11 @@ impl Hasher {
 }
 
 impl Slot {
-    const FREE: Self = Self { prefix: [0; PREFIX_BYTES], position: [u8::MAX; POSITION_BYTES] };
+    /// What no entry is, but the last of 2^40 if its digest begins like that.
+    const FREE: Self = Self { prefix: [u8::MAX; PREFIX_BYTES], position: [u8::MAX; POSITION_BYTES] };
 
-    /// A log has no more than 2^40 - 2^32 entries.
-    const fn is_free(&self) -> bool {
-        self.position[0] == u8::MAX
+    fn is_free(&self) -> bool {
+        self.position == Self::FREE.position && self.prefix == Self::FREE.prefix
     }
 }
 
@@ -138,7 +138,7 @@ impl Part {
     }
 
     fn insert(&mut self, slot: Slot, rank: u32, rank_of: impl Fn(&Slot) -> u32) {
-        if self.used >= self.places / 8 * 7 {
+        if self.used * 8 >= self.places * 7 {
             self.grow(self.places + self.places / 8 + 16, &rank_of);
         }
         let mut at = self.place(rank);
