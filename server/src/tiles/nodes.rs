@@ -28,8 +28,8 @@ const UPPERS_MAX: usize = 65_536;
 /// As many tiles above the leaves' are remembered, 16 KB each: those of 66 million receipts.
 const TILES_MAX: usize = 1_024;
 
-/// As many tiles are remembered as they are stored, 8 KB each: all those of 7 million receipts.
-const WHOLE_MAX: usize = 28_672;
+/// As many tiles are remembered as they are stored, 8 KB each: all those of 8 million receipts.
+const WHOLE_MAX: usize = 32_768;
 
 /// A tile makes way once as many others in a row wanted its slot: to let go of one and keep another costs as much as reading it.
 const WHOLE_PATIENCE: u8 = 8;
