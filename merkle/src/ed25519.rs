@@ -162,6 +162,53 @@ mod tests {
         }
     }
 
+    /// The vectors of "Taming the many EdDSAs" (Chalkias, Garillot, Nikolaenko 2020; `cases.json` of novifinancial/ed25519-speccheck):
+    /// message, key and signature. Keys or `R` of small order, equations that hold with the cofactor only, large `s`, `R` in a second
+    /// encoding. The fourth is right without cofactor, too, though of mixed order.
+    #[test]
+    fn edge_cases_of_others() {
+        const A: &str = "f7badec5b8abeaf699583992219b7b223f1df3fbbea919844e3f7c554a43dd43";
+        const B: &str = "cdb267ce40c5cd45306fa5d2f29731459387dbf9eb933b7bd5aed9a765b88d4d";
+        const C: &str = "442aad9f089ad9e14647b1ef9099a1ff4798d78589e66f28eca69c11f582a623";
+        const SMALL: &str = "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa";
+        const SECOND: &str = "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f";
+        #[rustfmt::skip]
+        let cases = [
+            ["8c93255d71dcab10e8f379c26200f3c7bd5f09d9bc3068d3ef4edeb4853022b6", SMALL,
+             "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a", "0000000000000000000000000000000000000000000000000000000000000000"],
+            ["9bd9f44f4dcc75bd531b56b2cd280b0bb38fc1cd6d1230e14861d861de092e79", SMALL,
+             A, "a5bb704786be79fc476f91d3f3f89b03984d8068dcf1bb7dfc6637b45450ac04"],
+            ["aebf3f2601a0c8c5d39cc7d8911642f740b78168218da8471772b35f9d35b9ab", A,
+             SMALL, "8c4bd45aecaca5b24fb97bc10ac27ac8751a7dfe1baff8b953ec9f5833ca260e"],
+            ["9bd9f44f4dcc75bd531b56b2cd280b0bb38fc1cd6d1230e14861d861de092e79", B,
+             "9046a64750444938de19f227bb80485e92b83fdb4b6506c160484c016cc1852f", "87909e14428a7a1d62e9f22f3d3ad7802db02eb2e688b6c52fcd6648a98bd009"],
+            ["e47d62c63f830dc7a6851a0b1f33ae4bb2f507fb6cffec4011eaccd55b53f56c", B,
+             "160a1cb0dc9c0258cd0a7d23e94d8fa878bcb1925f2c64246b2dee1796bed512", "5ec6bc982a269b723e0668e540911a9a6a58921d6925e434ab10aa7940551a09"],
+            ["e47d62c63f830dc7a6851a0b1f33ae4bb2f507fb6cffec4011eaccd55b53f56c", B,
+             "21122a84e0b5fca4052f5b1235c80a537878b38f3142356b2c2384ebad4668b7", "e40bc836dac0f71076f9abe3a53f9c03c1ceeeddb658d0030494ace586687405"],
+            ["85e241a07d148b41e47d62c63f830dc7a6851a0b1f33ae4bb2f507fb6cffec40", C,
+             "e96f66be976d82e60150baecff9906684aebb1ef181f67a7189ac78ea23b6c0e", "547f7690a0e2ddcd04d87dbc3490dc19b3b3052f7ff0538cb68afb369ba3a514"],
+            ["85e241a07d148b41e47d62c63f830dc7a6851a0b1f33ae4bb2f507fb6cffec40", C,
+             "8ce5b96c8f26d0ab6c47958c9e68b937104cd36e13c33566acd2fe8d38aa1942", "7e71f98a473474f2f13f06f97c20d58cc3f54b8bd0d272f42b695dd7e89a8c22"],
+            ["fdaebc429f4a735932a160da1301080c13280eea8bc280d1b392c6b9e6ba3a5a", A,
+             SECOND, "454d370c8d9fc323a41450f8d513eafeb5b0697390c1e505a0d4ddc71f566607"],
+            ["84b698d39be126ff55fe45079e6c8bf64a0d7db6994560b4e96b7021eb39c1a1", A,
+             SECOND, "084d5b99c2a9463d9c8bd5026916996984eeec87ddf1d3be329006ace1b37b09"],
+        ];
+        let bytes = |hex: &str| *hex.parse::<crate::Hash>().unwrap().as_bytes();
+        for (number, [message, key, r, s]) in cases.into_iter().enumerate() {
+            let key = VerifyingKey::from_bytes(&bytes(key)).unwrap();
+            let signature = Signature::from_components(bytes(r), bytes(s));
+            assert_eq!(key.verify_strict(&bytes(message), &signature).is_ok(), number == 3);
+            assert_eq!(key.is_weak(), number < 2);
+            if number >= 2 {
+                assert_eq!(verify_strict(&key, &bytes(message), &signature), number == 3);
+                let prepared = PreparedKey::new(key);
+                assert_eq!(prepared.verify_strict(&bytes(message), &signature), number == 3);
+            }
+        }
+    }
+
     /// `s` has one form: the same number and the order of the group more is refused.
     #[test]
     fn s_must_be_reduced() {
