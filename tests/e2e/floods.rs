@@ -5,6 +5,8 @@ use std::{
     fs,
     io::{Read as _, Write as _},
     process::{Command, Stdio},
+    thread,
+    time::Duration,
 };
 
 use counterfoil_tests::{Deployment, Http, Issuing, Reply, until};
@@ -41,7 +43,7 @@ fn gzip_bomb() -> Vec<u8> {
         .spawn()
         .expect("gzip is there");
     let (mut input, mut output) = (gzip.stdin.take().unwrap(), gzip.stdout.take().unwrap());
-    let zeros = std::thread::spawn(move || (0..64).try_for_each(|_| input.write_all(&vec![b' '; 1 << 20])));
+    let zeros = thread::spawn(move || (0..64).try_for_each(|_| input.write_all(&vec![b' '; 1 << 20])));
     let mut packed = Vec::new();
     output.read_to_end(&mut packed).unwrap();
     zeros.join().unwrap().unwrap();
@@ -138,7 +140,7 @@ fn proofs_can_be_asked_for() {
     };
     (0..200).for_each(|n| ask(&mut log.http(), n));
     let before = log.memory();
-    std::thread::scope(|scope| {
+    thread::scope(|scope| {
         for worker in 0..ASKING {
             let (log, ask) = (&log, &ask);
             scope.spawn(move || {
@@ -163,18 +165,23 @@ fn large_bodies_share_what_there_is() {
     assert_ne!(small, text);
     fs::write(&config, small).unwrap();
     log.up();
-    let (mut holds, mut other) = (log.http(), log.http());
+    let mut other = log.http();
     let head = format!("POST {BATCH} HTTP/1.1\r\nHost: h\r\nContent-Length: 15000000\r\n\r\n");
-    holds.send(&[head.as_bytes(), &vec![b'\n'; 14_999_999]].concat()).unwrap();
+    let first = [head.as_bytes(), &vec![b'\n'; 14_999_999]].concat();
     let second = vec![b'\n'; 6_000_000];
-    let mut last = None;
-    let is_refused = || {
+    let mut pause = Duration::from_millis(50);
+    let (mut holds, refused) = loop {
+        let mut holds = log.http();
+        holds.send(&first).unwrap();
+        // While the log has not read all of it, the first may as well be the one that is refused.
+        thread::sleep(pause);
         let reply = log.http().post(BATCH, &second);
-        last = reply.ok().filter(|reply| reply.status != 200);
-        last.is_some()
+        if let Some(refused) = reply.ok().filter(|reply| reply.status != 200) {
+            break (holds, refused);
+        }
+        pause *= 2;
+        assert!(pause < Duration::from_secs(20), "there is room for another");
     };
-    until(is_refused, "there is no room for another");
-    let refused = last.unwrap();
     assert_eq!((answer(&refused), refused.header("retry-after")), ((503, "busy".to_owned()), Some("1")));
     let mut issuing = Issuing::new(&log.origin, 1);
     assert_eq!(other.post(ONE, issuing.issue().1.as_bytes()).unwrap().status, 201);
