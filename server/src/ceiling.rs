@@ -1,8 +1,8 @@
 //! The ceiling: what a machine can do if a log did nothing but parse envelopes, check signatures and answer.
 //!
 //! Bare handlers, as axum serves them, which answer fixed bytes of the size and form that a log of some size answers, heads included.
-//! A load on them says how much of the machine a log can use at most. Nothing is kept, nothing is proven, and nothing that the log does better than
-//! the libraries do is used: envelopes are parsed by `serde_json` and checked by `ed25519-dalek`, strictly.
+//! A load on them says how much of the machine a log can use at most. Nothing is kept, nothing is proven, and nothing that the log
+//! does better than the libraries do is used: envelopes are parsed by `serde_json` and checked by `ed25519-dalek`, strictly.
 
 use std::{
     collections::HashMap,
@@ -32,6 +32,7 @@ use counterfoil_merkle::{
 use counterfoil_receipt::{Timestamp, envelope::pae};
 use ed25519_dalek::{Signature, VerifyingKey, pkcs8::DecodePublicKey as _};
 use serde::Deserialize;
+use serde_json::json;
 use tokio::{net::TcpListener, signal::ctrl_c};
 
 use crate::{
@@ -116,7 +117,7 @@ fn router(fixed: Arc<Fixed>) -> Router {
     Router::new()
         .route("/v1/receipts", post(one))
         .route("/v1/receipts/batch", post(batch))
-        .route("/v1/proofs/inclusion", get(async |fixed: State<Arc<Fixed>>| json(fixed.proof.clone())))
+        .route("/v1/proofs/inclusion", get(async |fixed: State<Arc<Fixed>>| json_answer(fixed.proof.clone())))
         .route(
             "/tile/{*path}",
             get(async |fixed: State<Arc<Fixed>>| answer(BYTES, IMMUTABLE, fixed.tile.clone())),
@@ -136,7 +137,7 @@ fn answer(kind: HeaderValue, cache: HeaderValue, body: Bytes) -> Response {
     (heads, body).into_response()
 }
 
-fn json(body: Bytes) -> Response {
+fn json_answer(body: Bytes) -> Response {
     answer(JSON, NO_STORE, body)
 }
 
@@ -145,7 +146,7 @@ async fn one(State(fixed): State<Arc<Fixed>>, body: Bytes) -> Response {
         return StatusCode::BAD_REQUEST.into_response();
     }
     let line = fixed.appended.slice(..fixed.appended.len() - 1);
-    (StatusCode::CREATED, json(line)).into_response()
+    (StatusCode::CREATED, json_answer(line)).into_response()
 }
 
 async fn batch(State(fixed): State<Arc<Fixed>>, body: Bytes) -> Response {
@@ -182,7 +183,7 @@ impl Fixed {
             new.index()
         );
         let hashes: Vec<_> = proof.hashes().iter().map(|hash| hash.to_base64()).collect();
-        let proof = serde_json::json!({
+        let proof = json!({
             "index": proof.index().get(), "leaf": leaf.to_string(), "size": size.get(), "root": leaf.to_string(), "hashes": hashes,
         });
         let tile = leaf.as_bytes().repeat(usize::try_from(TILE_WIDTH).expect("256"));

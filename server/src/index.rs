@@ -140,8 +140,8 @@ impl Index {
     }
 }
 
-fn prefix(digest: &[u8]) -> [u8; PREFIX_BYTES] {
-    *digest.first_chunk().expect("a digest has more than 8 bytes")
+fn prefix<const N: usize>(digest: &[u8]) -> [u8; N] {
+    *digest.first_chunk().expect("a digest is looked up by at least 5 bytes")
 }
 
 #[cfg(test)]

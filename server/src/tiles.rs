@@ -184,7 +184,8 @@ impl Tiles {
     /// A block of leaves.
     async fn block(&self, id: TileId, block: u64) -> Result<Held, ReadError> {
         let path = TilePath::full(TileKind::Hashes(id.level), id.index);
-        let start = usize::try_from(block % BLOCK_LEAVES).expect("below 16") * BLOCK_BYTES;
+        let first = usize::try_from(block * BLOCK_LEAVES % TILE_WIDTH).expect("below 256");
+        let start = first * Hash::BYTES;
         let part = start..start + BLOCK_BYTES;
         let peeked = match self.nodes.whole(id) {
             Some(whole) => Some(whole.slice(part.clone())),

@@ -7,6 +7,8 @@
 
 use counterfoil_merkle::LeafIndex;
 
+use super::prefix;
+
 /// Of a digest, in a slot: among ten million, one look-up in a hundred thousand meets a stranger.
 const PREFIX_BYTES: usize = 5;
 const POSITION_BYTES: usize = 5;
@@ -59,7 +61,7 @@ impl Table {
         for part in &mut self.parts {
             let places = (part.used + each) * 8 / 7 + 1;
             if places > part.places {
-                part.grow(places, |slot| self.hasher.rank(slot));
+                part.grow(places, &self.hasher);
             }
         }
     }
@@ -68,7 +70,7 @@ impl Table {
     pub(super) fn insert(&mut self, digest: &[u8], index: u64) {
         let slot = Slot { prefix: prefix(digest), position: position(index) };
         let hash = self.hasher.hash(slot.prefix);
-        self.parts[part_of(hash)].insert(slot, rank_of(hash), |slot| self.hasher.rank(slot));
+        self.parts[part_of(hash)].insert(slot, rank_of(hash), &self.hasher);
     }
 
     /// Inserts digests of consecutive entries in the order of their places in memory: one after the other, each would wait for
@@ -81,7 +83,7 @@ impl Table {
         let mut slots: Vec<_> = digests.iter().zip(first..).map(slot).collect();
         slots.sort_unstable_by_key(|(hash, _)| *hash);
         for (hash, slot) in slots {
-            self.parts[part_of(hash)].insert(slot, rank_of(hash), |slot| self.hasher.rank(slot));
+            self.parts[part_of(hash)].insert(slot, rank_of(hash), &self.hasher);
         }
     }
 
@@ -137,12 +139,12 @@ impl Part {
         usize::try_from(place).expect("below the number of places")
     }
 
-    fn insert(&mut self, slot: Slot, rank: u32, rank_of: impl Fn(&Slot) -> u32) {
+    fn insert(&mut self, slot: Slot, rank: u32, hasher: &Hasher) {
         if self.used * 8 >= self.places * 7 {
-            self.grow(self.places + self.places / 8 + 16, &rank_of);
+            self.grow(self.places + self.places / 8 + 16, hasher);
         }
         let mut at = self.place(rank);
-        while self.slots.get(at).is_some_and(|there| !there.is_free() && rank_of(there) <= rank) {
+        while self.slots.get(at).is_some_and(|there| !there.is_free() && hasher.rank(there) <= rank) {
             at += 1;
         }
         let to_free = self.slots[at..].iter().position(Slot::is_free);
@@ -156,7 +158,7 @@ impl Part {
     }
 
     /// Spreads the entries over so many places.
-    fn grow(&mut self, places: usize, rank_of: impl Fn(&Slot) -> u32) {
+    fn grow(&mut self, places: usize, hasher: &Hasher) {
         let mut slots = Vec::with_capacity(places + BEHIND);
         slots.resize(places, Slot::FREE);
         let former = std::mem::replace(&mut self.slots, slots);
@@ -164,7 +166,7 @@ impl Part {
         // They come in the order of their ranks already.
         let mut next = 0;
         for slot in former.into_iter().filter(|slot| !slot.is_free()) {
-            let at = self.place(rank_of(&slot)).max(next);
+            let at = self.place(hasher.rank(&slot)).max(next);
             if at == self.slots.len() {
                 self.slots.push(slot);
             } else {
@@ -183,10 +185,6 @@ fn part_of(hash: u64) -> usize {
 fn rank_of(hash: u64) -> u32 {
     let [_, a, b, c, d, ..] = hash.to_be_bytes();
     u32::from_be_bytes([a, b, c, d])
-}
-
-fn prefix(digest: &[u8]) -> [u8; PREFIX_BYTES] {
-    *digest.first_chunk().expect("a digest is looked up by at least 5 bytes")
 }
 
 fn position(index: u64) -> [u8; POSITION_BYTES] {
