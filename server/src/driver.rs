@@ -91,6 +91,8 @@ struct Term {
     sequencer: Sequencer,
     edge: Arc<Edge>,
     settler: Option<Settler>,
+    /// When the last commit was begun that keeps others off. Whoever goes on from another one reads its clock later.
+    fenced: Timestamp,
 }
 
 impl Driver {
@@ -156,7 +158,8 @@ impl Driver {
         self.evidence.check().map_err(Halted::from)?;
         let shown = self.heads.ask_witnesses();
         let mut guard = self.guard.lock().unwrap_or_else(PoisonError::into_inner);
-        let ahead = self.clock.now()?.millis().saturating_sub(guard.mark().time.millis());
+        let fenced = self.clock.now()?;
+        let ahead = fenced.millis().saturating_sub(guard.mark().time.millis());
         if Duration::from_millis(ahead) > self.clock_gap_max {
             return Err(ClockError::Gap { ahead_s: ahead / 1000 }.into());
         }
@@ -187,7 +190,7 @@ impl Driver {
         self.log.admission.begin(ledger, Arc::clone(&edge), recovered.sequencer.at());
         let (tree_size, elapsed_ms) = (edge.size().get(), started.elapsed().as_millis());
         info!(tree_size, commit = recovered.sequencer.number(), elapsed_ms, "recovered");
-        let term = Term { sequencer: recovered.sequencer, edge, settler: None };
+        let term = Term { sequencer: recovered.sequencer, edge, settler: None, fenced };
         Ok((term, Found { retained: recovered.retained, orders }))
     }
 
@@ -273,14 +276,17 @@ impl Driver {
             self.commit(&sealed)?;
             self.read_back(term, &sealed)?;
             term.sequencer.committed(&sealed);
+            term.fenced = at;
             self.hand_on(term, &sealed.header, at, Vec::new(), Vec::new())?;
         }
         self.attest(term)
     }
 
-    /// Signs the same tree again with the present time, which the guard holds first.
+    /// Signs the same tree again with the present time, which the guard holds first. Where others can write, one of them may
+    /// have dated entries since others were kept off: no later time than that is attested there.
     fn attest(&mut self, term: &mut Term) -> Result<(), Stop> {
-        let time = self.clock.now()?.max(term.sequencer.at());
+        let now = if self.log.tiles.objects().is_shared() { term.fenced } else { self.clock.now()? };
+        let time = now.max(term.sequencer.at());
         let mark = self.mark(term, time);
         self.guard.lock().unwrap_or_else(PoisonError::into_inner).advance(mark)?;
         term.sequencer.attested(time);
